@@ -1,0 +1,257 @@
+"""The ports: what a plugin author implements. A provider speaks a service's protocol, a transport carries bytes, a policy
+decides. None of them knows the others."""
+
+from __future__ import annotations
+
+import ssl
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import anyio.abc
+import msgspec
+
+from unbroken.config import Secret, Target
+from unbroken.core.classify import Rule
+from unbroken.decisions import Decision, Ending, Fault, Situation
+from unbroken.messages import ActivityMark, ToolResult, Turn, UserText, WireEvent
+
+__all__ = [
+    "Connection",
+    "Endpoint",
+    "Policy",
+    "Profile",
+    "Provider",
+    "ProviderFactory",
+    "Socket",
+    "Transport",
+    "TransportStep",
+]
+
+TransportStep = Literal["tls", "upgrade"]
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """Where a link dials, and with which credential. Never printed: headers and URL may hold keys.
+
+    Attributes:
+        url: ``wss://…`` or ``ws://…``.
+        headers: HTTP headers of the upgrade.
+        ssl: the TLS context, built once and kept by the provider; None: the system's default context, or ``ws://``.
+    """
+
+    url: str
+    headers: Mapping[str, str] = {}
+    ssl: ssl.SSLContext | None = None
+
+    def __repr__(self) -> str:
+        return "<Endpoint>"
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model can do and how it must be handled: one row of a provider's catalog, as the runtime reads it.
+
+    Attributes:
+        platform: the platform's name in closures and rules ("gemini", "vertex").
+        model: the model's name.
+        input_rate: samples per second of the user's audio on the wire.
+        output_rate: samples per second of the model's audio where the wire does not say.
+        resumption: sessions can be resumed by handle.
+        close_first: a resume is refused while the old socket is open, so it is closed before the next dial.
+        consumed_index: handle updates say which client message they hold.
+        turn_survives: a turn in flight is known to the resumed session, so a reply may be owed there.
+        input_in_tool_call: realtime input may be sent while a tool call is pending; otherwise it waits.
+        catch_up: replayed audio is sent at this multiple of real time; faster is refused by some services.
+        context_tokens: the model's context window; None: not known.
+        lifetime: seconds after which the service ends a connection; None: not known.
+        modalities: what it answers in.
+        tools: it can call tools.
+    """
+
+    platform: str
+    model: str
+    input_rate: int = 16_000
+    output_rate: int = 24_000
+    resumption: bool = True
+    close_first: bool = True
+    consumed_index: bool = False
+    turn_survives: bool = False
+    input_in_tool_call: bool = True
+    catch_up: float = 4.0
+    context_tokens: int | None = None
+    lifetime: float | None = None
+    modalities: tuple[str, ...] = ("AUDIO",)
+    tools: bool = True
+
+
+class Connection(ABC):
+    """One link's conversation with the service, without any I/O: bytes in, bytes out.
+
+    The caller's duty, in order: send what `setup` returns; feed every received message to `receive` until it yields
+    `SetupDone`; send what `opening` returns; then encode and send freely. A connection is used for one link and thrown away.
+
+    Each encoder returns exactly one message, which the caller sends as one WebSocket message and counts: the setup is
+    client message 0 (`HandleIssued.consumed_index`).
+    """
+
+    @abstractmethod
+    def setup(self, *, handle: Secret | None, history: Sequence[Turn]) -> bytes:
+        """Encodes the setup.
+
+        Args:
+            handle: resume by this handle; None: a fresh session.
+            history: turns that `opening` is going to replay. Empty with a handle: never both.
+        """
+
+    @abstractmethod
+    def opening(self) -> Sequence[bytes]:
+        """Encodes what has to be the first after the setup: the history, in the form that the model allows. May be empty."""
+
+    @abstractmethod
+    def receive(self, data: bytes | str) -> Sequence[WireEvent]:
+        """Decodes one message from the service into events, in the order in which they apply.
+
+        What is unknown is skipped and yields `Skipped`.
+
+        Raises:
+            WireError: the message is not of the protocol at all.
+        """
+
+    @abstractmethod
+    def audio(self, pcm: bytes | memoryview) -> bytes:
+        """Encodes user audio: s16le mono PCM at the profile's input rate, any whole number of samples."""
+
+    @abstractmethod
+    def text(self, text: UserText) -> bytes:
+        """Encodes a user's turn in words, in the form that the model allows at this point of this connection."""
+
+    @abstractmethod
+    def context(self, turn: Turn) -> bytes:
+        """Encodes something the model should know without answering at once where the model allows that."""
+
+    @abstractmethod
+    def tool_result(self, result: ToolResult) -> bytes:
+        """Encodes the answer to a call that was issued on this very connection."""
+
+    @abstractmethod
+    def activity(self, mark: ActivityMark) -> bytes:
+        """Encodes a mark in the user's audio."""
+
+
+class Provider(ABC):
+    """One target, ready to be dialled any number of times. Heavy objects (clients, TLS contexts) are built once and shared.
+
+    Attributes:
+        profile: what the model can do.
+        rules: the provider's rows for `unbroken.core.classify`, in order; they come before the protocols' own.
+    """
+
+    profile: Profile
+    rules: Sequence[Rule] = ()
+
+    @abstractmethod
+    async def endpoint(self, *, refresh: bool = False) -> Endpoint:
+        """Names the endpoint and its credential; asked once per link.
+
+        Args:
+            refresh: the last credential was refused: get a new one where that can be done.
+
+        Raises:
+            ConfigError: there is no credential; the text says how to give one.
+        """
+
+    @abstractmethod
+    def connection(self) -> Connection:
+        """Begins the conversation of one link."""
+
+
+class ProviderFactory(Protocol):
+    """What an entry point of the group ``unbroken.providers`` names."""
+
+    def __call__(self, target: Target, *, config: Any) -> Provider:
+        """Builds the provider of a target.
+
+        Args:
+            target: where to go.
+            config: the session's configuration in the provider's own terms (`Target.config` wins); None: defaults.
+
+        Raises:
+            ConfigError: the target cannot work; the text says what would have worked.
+        """
+        ...
+
+
+class Socket(ABC):
+    """An open WebSocket. Sending never waits; receiving is one task's business.
+
+    Attributes:
+        ending: how it ended; None: it has not.
+    """
+
+    ending: Ending | None
+
+    @abstractmethod
+    def send(self, data: bytes) -> None:
+        """Queues one text message (UTF-8 bytes). Never waits. On a socket that has ended it does nothing."""
+
+    @abstractmethod
+    async def receive(self) -> bytes:
+        """Returns the next message, text or binary, as bytes. Cancelling it loses nothing.
+
+        Raises:
+            SocketEnded: there will be no more messages; the ending says why.
+        """
+
+    @property
+    @abstractmethod
+    def buffered(self) -> int:
+        """Bytes accepted by `send` that the operating system has not taken."""
+
+    @property
+    @abstractmethod
+    def last_received(self) -> float:
+        """When the last byte came from the peer, on the clock of `anyio.current_time`."""
+
+    @abstractmethod
+    def ping(self) -> None:
+        """Sends a ping; its pong shows in `last_received`."""
+
+    @abstractmethod
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Begins the closing handshake. `receive` raises when the peer has answered or gone; the caller bounds the wait."""
+
+    @abstractmethod
+    def abort(self, ending: Ending | None = None) -> None:
+        """Ends the connection at once, without any handshake (TCP: a reset where the platform can).
+
+        Args:
+            ending: what `receive` raises; None: an unconfirmed ending without a cause.
+        """
+
+
+class Transport(ABC):
+    """Opens WebSockets. Holds no connection itself, and may be used by any number of links at once."""
+
+    @abstractmethod
+    async def open(
+        self, endpoint: Endpoint, *, tasks: anyio.abc.TaskGroup, on_step: Callable[[TransportStep], None]
+    ) -> Socket:
+        """Dials, does TLS and upgrades.
+
+        Args:
+            endpoint: where to, and with which headers.
+            tasks: where the socket's own tasks run; cancelling its scope aborts the socket.
+            on_step: called when the named step begins. The caller has the deadlines; this method has none.
+
+        Raises:
+            DialFailed: there is no WebSocket; the ending says why.
+        """
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Decides what to do about a fault. Pure and synchronous: no clock, no randomness but `Situation.random`, no waiting."""
+
+    def decide(self, fault: Fault, situation: Situation) -> Decision:
+        """Returns what is to be done."""
+        ...

@@ -1,0 +1,133 @@
+"""What an application says when it opens a session: where it may go and within which bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+__all__ = ["Deadlines", "Secret", "Settings", "Target"]
+
+
+class Secret:
+    """A key, token or resumption handle that cannot be printed.
+
+    Args:
+        value: the secret itself; read it with `reveal` where it goes on the wire, and nowhere else.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Returns the secret. The caller keeps it out of messages, logs and errors."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "<Secret>"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __reduce__(self) -> str:
+        raise TypeError("a Secret is not pickled: hand the credential over by itself")
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """Where a link may go: a provider, a model, its setup and its credentials.
+
+    Attributes:
+        model: the model's name as the provider spells it, without any prefix ("gemini-3.8-live").
+        provider: the provider's registered name (entry point group ``unbroken.providers``).
+        config: the provider's own session configuration for this target (Gemini: google-genai's ``LiveConnectConfig`` or
+            a dict); None: the session's ``config``.
+        options: what else the provider takes, by its own names (Gemini: see `unbroken_gemini.target`). Never printed.
+        quota_group: targets of one group share a quota, so a spent quota rules them all out; None: provider and model.
+        credentials: targets of one name share credentials, so a refused credential rules them all out; None: provider.
+    """
+
+    model: str
+    provider: str = "gemini"
+    config: Any = None
+    options: Mapping[str, Any] = {}
+    quota_group: str | None = None
+    credentials: str | None = None
+
+    @property
+    def name(self) -> str:
+        """``provider/model``, as decisions and tables name the target."""
+        return f"{self.provider}/{self.model}"
+
+    def __repr__(self) -> str:
+        return f"<Target {self.name}>"
+
+    @classmethod
+    def parse(cls, text: str) -> Target:
+        """Reads ``provider/model``; a bare model name means the default provider."""
+        provider, slash, model = text.partition("/")
+        return cls(model=model, provider=provider) if slash else cls(model=text)
+
+
+class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
+    """How long each phase of a link may last, in seconds.
+
+    Attributes:
+        credential: until the provider has named the endpoint and its credential.
+        dial: name look-up and TCP connection, proxies included.
+        tls: the TLS handshake.
+        upgrade: the HTTP upgrade to WebSocket.
+        setup: from the upgrade until the provider says the session is set up (300 to 800 ms are usual for Gemini).
+        sign: after the user's turn ended, until anything at all comes from the peer, a pong included.
+        reply: after the user's turn ended, until a reply begins.
+        decide: until the policy has answered; then the built-in decision is taken.
+        close: the closing handshake; then the link is aborted. No recovery waits longer for a dead peer.
+    """
+
+    credential: float = 5.0
+    dial: float = 3.0
+    tls: float = 3.0
+    upgrade: float = 3.0
+    setup: float = 5.0
+    sign: float = 4.0
+    reply: float = 8.0
+    decide: float = 0.1
+    close: float = 0.25
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The bounds of one session.
+
+    Attributes:
+        deadlines: per phase.
+        patience: seconds an outage may last in all before the session escalates.
+        healthy_after: seconds a link must have been up, and something useful must have come on it, before the
+            counters of failures clear.
+        attempts: links tried within one outage before it escalates.
+        recoveries: outages within one session before it escalates.
+        audio_max_age: seconds; user audio older than this is reported as lost instead of replayed.
+        journal_bound: seconds of user audio kept for replay; what is dropped beyond it is counted as lost.
+        history_bound: turns kept for a fresh link's history.
+        event_bound: bytes of events waiting for the application; beyond it the link's reading pauses.
+        consumer_patience: seconds of such a pause before the session escalates.
+        nudge: text sent after a recovery where the model owes a reply that it would not give by itself; None: never.
+    """
+
+    deadlines: Deadlines = Deadlines()
+    patience: float = 60.0
+    healthy_after: float = 10.0
+    attempts: int = 20
+    recoveries: int = 1000
+    audio_max_age: float = 10.0
+    journal_bound: float = 60.0
+    history_bound: int = 200
+    event_bound: int = 8 * 1024 * 1024
+    consumer_patience: float = 30.0
+    nudge: str | None = "(The line was cut for a moment. Please go on.)"

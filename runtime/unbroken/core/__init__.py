@@ -1,0 +1,1 @@
+"""Nothing in this package awaits, reads a clock or rolls a die."""

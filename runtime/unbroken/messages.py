@@ -16,7 +16,9 @@ from unbroken.config import Secret
 from unbroken.decisions import Carry, Closure, Decision, Fault, Phase, Situation
 
 __all__ = [
+    "Account",
     "ActivityMark",
+    "Announced",
     "AskPolicy",
     "Audio",
     "Connected",
@@ -27,6 +29,7 @@ __all__ = [
     "GenerationComplete",
     "GoAway",
     "HandleIssued",
+    "Hold",
     "Interrupted",
     "Lag",
     "LinkDown",
@@ -35,9 +38,11 @@ __all__ = [
     "ModelTranscript",
     "OutageBegan",
     "Permit",
+    "Progress",
     "ProviderFault",
     "Recovered",
     "Released",
+    "Replay",
     "ReplyBegan",
     "ReplyEnded",
     "SetupDone",
@@ -568,16 +573,82 @@ class LinkDown(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     silent_for: float = 0.0
 
 
+class Hold(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Supervisor to pipe: the link is over, or about to be; keep what the application sends, and end the reply.
+
+    Attributes:
+        link: the link.
+    """
+
+    link: int
+
+
+class Replay(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Supervisor to pipe: this link is current now; replay what it does not know, then go on live.
+
+    Attributes:
+        link: the link.
+        carry: how the conversation crossed.
+        drop_media: the audio kept over the outage is not replayed.
+        round_trip: seconds, of the path.
+    """
+
+    link: int
+    carry: Carry
+    drop_media: bool = False
+    round_trip: float = 0.0
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Pipe to supervisor: the conversation has come to here.
+
+    Attributes:
+        link: the link on which it did.
+        what: what happened, in the machine's words; "useful": the first useful thing came on this link.
+    """
+
+    link: int
+    what: Literal["speech_began", "speech_ended", "turn_ended", "reply_began", "reply_ended", "tool_called", "useful"]
+
+
+class Announced(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Pipe to supervisor: the provider announced the end of the link.
+
+    Attributes:
+        link: the link.
+        time_left: seconds until it ends.
+    """
+
+    link: int
+    time_left: float
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """What a replay did with the user's audio and with what was in flight; see `Recovered` for each field."""
+
+    replayed_ms: float = 0.0
+    uncertain_ms: float = 0.0
+    lost_ms: float = 0.0
+    silence_ms: float = 0.0
+    told_ms: float = 0.0
+    known_position: int = 0
+    replay_position: int = 0
+    reply: Literal["none", "cut", "owed"] = "none"
+    tools: tuple[str, ...] = ()
+
+
 class Released(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Pipe to supervisor: the replay is through and the user's audio is live on this link.
 
     Attributes:
         link: the link.
         catch_up: seconds since the link was up.
+        account: what was replayed, repeated and lost.
     """
 
     link: int
     catch_up: float
+    account: Account = Account()
 
 
 class Lag(msgspec.Struct, frozen=True, kw_only=True, tag=True):

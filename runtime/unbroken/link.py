@@ -1,0 +1,264 @@
+"""One link: a WebSocket that carries a session for a while, from its dial to its end. It is replaced, never restarted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import anyio
+import msgspec
+
+from unbroken.abc import Connection, Provider, Socket, Transport, TransportStep
+from unbroken.config import Secret
+from unbroken.decisions import Cause, Closure, Ending, Facts, Phase
+from unbroken.errors import ConfigError, LinkError, WireError
+from unbroken.messages import LinkDown, LinkStep, LinkUp, ProviderFault, SetupDone, Steps, Turn, WireEvent
+
+__all__ = ["Crossing", "Link", "LinkMessage", "Receiver"]
+
+LinkMessage = LinkStep | LinkUp | LinkDown
+
+
+class Crossing(msgspec.Struct, frozen=True, kw_only=True):
+    """What a link is given to take the conversation over with.
+
+    Attributes:
+        handle: resume by it; None: a fresh session of the provider.
+        history: turns to replay on a fresh session.
+    """
+
+    handle: Secret | None = None
+    history: tuple[Turn, ...] = ()
+
+
+class Receiver(Protocol):
+    """Who takes what a live link receives, in the link's own task and in the order of the wire."""
+
+    def deliver(self, link: int, events: Sequence[WireEvent]) -> None:
+        """Takes the events of one message."""
+        ...
+
+    async def room(self) -> None:
+        """Waits until there is room for more."""
+        ...
+
+
+class Link:
+    """One WebSocket connection of a session.
+
+    Its messages to the supervisor are `LinkStep` as each phase begins, `LinkUp` once, and `LinkDown` last, exactly once.
+
+    Args:
+        number: the link's number within its session.
+        provider: where it goes.
+        transport: what it goes over.
+        crossing: what it takes over.
+        post: where its messages go; never waits.
+        receiver: who takes what it receives.
+        refresh: ask the provider for a new credential.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        *,
+        provider: Provider,
+        transport: Transport,
+        crossing: Crossing,
+        post: Callable[[LinkMessage], object],
+        receiver: Receiver,
+        refresh: bool = False,
+    ) -> None:
+        self.number = number
+        self.provider = provider
+        self.crossing = crossing
+        self.phase: Phase = "dial"
+        self.index = 0
+        """The number of the next client message; the setup is 0."""
+        self._transport = transport
+        self._post = post
+        self._receiver = receiver
+        self._refresh = refresh
+        self._connection: Connection = provider.connection()
+        self._socket: Socket | None = None
+        self._scope = anyio.CancelScope()
+        self._activated = anyio.Event()
+        self._ending: Ending | None = None
+        self._closing: Cause | None = None
+        self._closed_by_us = False
+        self._began = anyio.current_time()
+        self._marks: list[tuple[str, float]] = [("credential", self._began)]
+
+    def __repr__(self) -> str:
+        return f"<Link {self.number} {self.provider.profile.model} {self.phase}>"
+
+    # -- what the supervisor and the pipe ask for, without waiting ------------------------------------------------------
+
+    @property
+    def connection(self) -> Connection:
+        """The encoder of this link."""
+        return self._connection
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that the operating system has not taken yet."""
+        return self._socket.buffered if self._socket is not None else 0
+
+    @property
+    def last_received(self) -> float:
+        """When the last byte came from the peer; before the first, when the link was begun."""
+        return self._socket.last_received if self._socket is not None else self._began
+
+    def send(self, message: bytes) -> int:
+        """Sends one encoded message; on a link that has ended it goes nowhere.
+
+        Returns:
+            Its number among the client messages of this link.
+        """
+        index = self.index
+        self.index = index + 1
+        if self._socket is not None:
+            self._socket.send(message)
+        return index
+
+    def activate(self) -> None:
+        """Lets the link deliver what it receives; until then it waits, so nothing is delivered to nobody."""
+        self._activated.set()
+
+    def ping(self) -> None:
+        """Asks the peer for a sign of life, which shows in `last_received`."""
+        if self._socket is not None:
+            self._socket.ping()
+
+    def hang_up(self, cause: Cause | None) -> None:
+        """Begins the closing handshake; the supervisor bounds the wait for its end.
+
+        Args:
+            cause: why this side ends the link; None: the application closed the session.
+        """
+        self._closing = cause
+        self._closed_by_us = cause is None
+        self._activated.set()
+        if self._socket is None:
+            self.abort(cause)
+        else:
+            self._socket.close(1000)
+
+    def abort(self, cause: Cause | None, reason: str = "") -> None:
+        """Ends the link at once, in any phase.
+
+        Args:
+            cause: why; None: the application closed the session.
+            reason: words for people.
+        """
+        self._closed_by_us = self._closed_by_us or cause is None
+        if self._ending is None:
+            self._ending = Ending(
+                cause=cause or self._closing, reason=reason, sent_by_us=True, confirmed=self._socket is None
+            )
+        if self._socket is not None:
+            self._socket.abort(self._ending)
+        self._scope.cancel()
+
+    # -- its life -------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Lives the link, and reports its end whatever it was."""
+        ending = Ending(cause="crash", sent_by_us=True, confirmed=False)
+        try:
+            with self._scope:
+                ending = await self._live()
+        finally:
+            if self._scope.cancelled_caught or self._ending is not None:
+                ending = self._ending or Ending(sent_by_us=True, confirmed=False)
+            now = anyio.current_time()
+            facts = Facts(
+                closed_by_us=self._closed_by_us,
+                sent_by_us=ending.sent_by_us,
+                resumed=self.crossing.handle is not None,
+                history_sent=bool(self.crossing.history),
+            )
+            profile = self.provider.profile
+            closure = Closure(
+                platform=profile.platform,
+                phase=self.phase,
+                ending=ending,
+                facts=facts,
+                model=profile.model,
+                age=now - self._began,
+                link=self.number,
+            )
+            self._post(LinkDown(link=self.number, closure=closure, silent_for=max(0.0, now - self.last_received)))
+
+    async def _live(self) -> Ending:
+        ending = Ending(cause="crash", sent_by_us=True, confirmed=False)
+        async with anyio.create_task_group() as tasks:
+            try:
+                ending = await self._talk(tasks)
+            except LinkError as failed:
+                ending = self._told(failed.ending)
+            except WireError as failed:
+                ending = Ending(cause="malformed", reason=str(failed)[:123], sent_by_us=True, confirmed=False)
+            except ConfigError as failed:
+                ending = Ending(cause="credential", reason=str(failed), sent_by_us=True)
+            except Exception as failed:  # because a bug in a codec or transport ends its link, never the session
+                ending = Ending(cause="crash", reason=repr(failed)[:123], sent_by_us=True, confirmed=False)
+            finally:
+                if self._socket is not None:
+                    self._socket.abort(None)
+                tasks.cancel_scope.cancel()
+        return ending
+
+    def _told(self, ending: Ending) -> Ending:
+        """The peer's answer to our own close says nothing; what we closed for does."""
+        if self._closing is None:
+            return ending
+        return msgspec.structs.replace(ending, cause=self._closing, code=None, sent_by_us=True)
+
+    async def _talk(self, tasks: anyio.abc.TaskGroup) -> Ending:
+        endpoint = await self.provider.endpoint(refresh=self._refresh)
+        self._mark("dial")
+        self._socket = socket = await self._transport.open(endpoint, tasks=tasks, on_step=self._step)
+        self._step("setup")
+        self.send(self._connection.setup(handle=self.crossing.handle, history=self.crossing.history))
+        rest: list[WireEvent] = []
+        while self.phase != "live":
+            for event in self._connection.receive(await socket.receive()):
+                if type(event) is SetupDone:
+                    self._up()
+                elif type(event) is ProviderFault:
+                    return self._refused(event)
+                else:
+                    rest.append(event)
+        await self._activated.wait()
+        self._receiver.deliver(self.number, rest)
+        receive, deliver, room = self._connection.receive, self._receiver.deliver, self._receiver.room
+        while True:
+            events = receive(await socket.receive())
+            for event in events:
+                if type(event) is ProviderFault:
+                    return self._refused(event)
+            deliver(self.number, events)
+            await room()
+
+    def _refused(self, fault: ProviderFault) -> Ending:
+        return Ending(code=fault.code, reason=fault.reason, confirmed=False)
+
+    def _step(self, step: TransportStep | Phase) -> None:
+        self.phase = step
+        self._mark(step)
+        self._post(LinkStep(link=self.number, phase=step))
+
+    def _mark(self, name: str) -> None:
+        self._marks.append((name, anyio.current_time()))
+
+    def _up(self) -> None:
+        self.phase = "live"
+        self._mark("live")
+        for message in self._connection.opening():
+            self.send(message)
+        took = {
+            f"{name}_ms": (after - at) * 1000 for (name, at), (_, after) in zip(self._marks, self._marks[1:], strict=False)
+        }
+        round_trips = [took[step] for step in ("dial_ms", "tls_ms", "upgrade_ms") if step in took]
+        self._post(LinkUp(link=self.number, steps=Steps(**took), round_trip=min(round_trips) / 1000))

@@ -1,0 +1,108 @@
+"""The application's side of a session: its events in order, bounded in bytes, for one reader at a time."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import anyio
+
+from unbroken.errors import SessionEscalated, UnbrokenError
+from unbroken.messages import Audio, Escalated, Event
+
+__all__ = ["Outlet"]
+
+_EVENT_BYTES = 200
+"""What an event without audio is counted for: about what a small struct takes."""
+
+
+class Outlet:
+    """A queue of events from the session to the application.
+
+    It never refuses an event, since none may be lost; `full` tells the link to stop reading instead.
+
+    Args:
+        bound: bytes above which `full` is true.
+    """
+
+    def __init__(self, bound: int) -> None:
+        self._bound = bound
+        self._events: deque[Event] = deque()
+        self._bytes = 0
+        self._ended = False
+        self._story: Escalated | None = None
+        self._reading = False
+        self._came = anyio.Event()
+        self._went = anyio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Outlet {len(self._events)} events, {self._bytes} of {self._bound} bytes{', ended' if self._ended else ''}>"
+
+    @property
+    def full(self) -> bool:
+        """The application is behind by more than the bound."""
+        return self._bytes > self._bound
+
+    def put(self, event: Event) -> None:
+        """Adds an event; after the end it is dropped."""
+        if self._ended:
+            return
+        self._events.append(event)
+        self._bytes += _cost(event)
+        if not self._came.is_set():
+            self._came.set()
+
+    def end(self, story: Escalated | None = None) -> None:
+        """No more events will come; a second call changes nothing.
+
+        Args:
+            story: the session was given up: this is the last event, and reading on raises `SessionEscalated`.
+        """
+        if self._ended:
+            return
+        if story is not None:
+            self.put(story)
+            self._story = story
+        self._ended = True
+        self._came.set()
+        self._went.set()
+
+    async def drained(self) -> None:
+        """Waits until the queue is below its bound, or has ended."""
+        while self.full and not self._ended:
+            self._went = anyio.Event()
+            await self._went.wait()
+
+    async def get(self) -> Event:
+        """Returns the next event.
+
+        Raises:
+            StopAsyncIteration: the session was closed, and all its events have been read.
+            SessionEscalated: the session was given up, and all its events have been read.
+            UnbrokenError: another task is reading.
+        """
+        if self._reading:
+            raise UnbrokenError("another task is reading this session's events; one reader at a time")
+        self._reading = True
+        try:
+            while not self._events:
+                if self._ended:
+                    if self._story is not None:
+                        raise SessionEscalated(self._story)
+                    raise StopAsyncIteration
+                self._came = anyio.Event()
+                await self._came.wait()
+            return self._take()
+        finally:
+            self._reading = False
+
+    def _take(self) -> Event:
+        event = self._events.popleft()
+        was_full = self.full
+        self._bytes -= _cost(event)
+        if was_full and not self.full:
+            self._went.set()
+        return event
+
+
+def _cost(event: Event) -> int:
+    return _EVENT_BYTES + len(event.pcm) if type(event) is Audio else _EVENT_BYTES

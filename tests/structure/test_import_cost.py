@@ -1,0 +1,30 @@
+"""What `import unbroken` loads, seen from a fresh interpreter."""
+
+import json
+import subprocess
+import sys
+
+EXTRAS = {"google", "grpc", "httpx", "livekit", "numpy", "pydantic", "pytest", "soundfile", "soxr", "trio", "trustme"}
+
+
+def loaded_by(statement: str) -> set[str]:
+    code = f"import json, sys\n{statement}\nprint(json.dumps(sorted({{name.partition('.')[0] for name in sys.modules}})))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return set(json.loads(done.stdout))
+
+
+def test_import_unbroken_loads_no_extra() -> None:
+    assert loaded_by("import unbroken") & EXTRAS == set()
+
+
+def test_import_unbroken_loads_no_command_line() -> None:
+    assert loaded_by("import unbroken") & {"argparse", "rich", "unbroken_gemini"} == set()
+
+
+def test_the_public_names_are_what_they_say() -> None:
+    import unbroken
+
+    assert list(unbroken.__all__) == sorted(unbroken.__all__)
+    assert [name for name in unbroken.__all__ if not hasattr(unbroken, name)] == []
+    undocumented = [n for n in unbroken.__all__ if callable(getattr(unbroken, n)) and not getattr(unbroken, n).__doc__]
+    assert undocumented == []

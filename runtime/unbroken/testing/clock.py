@@ -1,0 +1,129 @@
+"""Virtual time on asyncio and on trio: when every task waits, the clock jumps to the next timer.
+
+A pending thread and a real socket lose against any timer here: use the memory transport.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from unbroken.errors import MissingExtra, UnbrokenError
+
+if TYPE_CHECKING:
+    from _typeshed import FileDescriptorLike
+
+__all__ = ["Deadlock", "VirtualTimeLoop", "virtual"]
+
+GRACE = 0.2
+"""Real seconds in which a thread or a real socket may still move a program that has no timer left."""
+
+
+class Deadlock(UnbrokenError):
+    """Every task waits, and no timer is set: nothing can ever happen again."""
+
+
+def virtual(backend: str) -> tuple[str, dict[str, Any]]:
+    """Returns a backend with virtual time, starting at 0.0, in the form of anyio's ``anyio_backend`` fixture.
+
+    For a program of one's own: ``name, options = virtual("trio"); anyio.run(main, backend=name, backend_options=options)``.
+
+    Args:
+        backend: "asyncio" or "trio".
+
+    Raises:
+        MissingExtra: trio is not installed.
+    """
+    match backend:
+        case "asyncio":
+            return "asyncio", {"loop_factory": VirtualTimeLoop}
+        case "trio":
+            try:
+                from trio.testing import MockClock
+
+                from unbroken.testing._trio import DeadlockWatch
+            except ImportError as error:
+                raise MissingExtra("virtual time on trio", package="trio", extra="trio") from error
+            return "trio", {"clock": MockClock(autojump_threshold=0), "instruments": [DeadlockWatch(GRACE, Deadlock)]}
+        case _:
+            raise ValueError(f"unknown backend {backend!r}; known: asyncio, trio")
+
+
+class _JumpingSelector(selectors.BaseSelector):
+    """A selector that never waits for a timer: it jumps there.
+
+    Args:
+        jump: moves the clock by so many seconds.
+        deadlock: makes the exception for the case that nothing can ever happen again.
+    """
+
+    def __init__(self, jump: Callable[[float], None], deadlock: Callable[[], Deadlock]) -> None:
+        self._real = selectors.DefaultSelector()
+        self._jump = jump
+        self._deadlock = deadlock
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = self._real.select(0)
+        if ready or timeout == 0:
+            return ready
+        if timeout is not None:
+            self._jump(timeout)
+            return []
+        if ready := self._real.select(GRACE):
+            return ready
+        raise self._deadlock()
+
+    def register(self, fileobj: FileDescriptorLike, events: int, data: Any = None) -> selectors.SelectorKey:
+        return self._real.register(fileobj, events, data)
+
+    def unregister(self, fileobj: FileDescriptorLike) -> selectors.SelectorKey:
+        return self._real.unregister(fileobj)
+
+    def get_map(self) -> Mapping[FileDescriptorLike, selectors.SelectorKey]:
+        return self._real.get_map()
+
+    def close(self) -> None:
+        self._real.close()
+
+
+class VirtualTimeLoop(asyncio.SelectorEventLoop):
+    """An asyncio event loop whose clock starts at 0.0 and moves only by jumps.
+
+    Attributes:
+        on_step: called before each callback that the loop runs; None: nobody listens. See `unbroken.testing.cancel`.
+    """
+
+    def __init__(self) -> None:
+        self._virtual_now = 0.0
+        self.on_step: Callable[[], None] | None = None
+        super().__init__(_JumpingSelector(self._jump, self._deadlock))
+
+    def time(self) -> float:
+        """Returns the virtual time in seconds."""
+        return self._virtual_now
+
+    def call_soon(self, callback: Callable[..., object], *args: Any, context: Any = None) -> asyncio.Handle:
+        """Schedules a callback, as every event loop does; tells `on_step` when it runs."""
+        if self.on_step is None:
+            return super().call_soon(callback, *args, context=context)
+        return super().call_soon(self._step, callback, *args, context=context)
+
+    def _step(self, callback: Callable[..., object], *args: Any) -> None:
+        if self.on_step is not None:
+            self.on_step()
+        callback(*args)
+
+    def _jump(self, seconds: float) -> None:
+        self._virtual_now += seconds
+
+    def _deadlock(self) -> Deadlock:
+        tasks = sorted(_where(task) for task in asyncio.all_tasks(self))
+        return Deadlock(f"every task waits and no timer is set, at {self._virtual_now:.3f} s: " + "; ".join(tasks))
+
+
+def _where(task: asyncio.Task[Any]) -> str:
+    stack = task.get_stack(limit=1)
+    place = f"{stack[-1].f_code.co_filename}:{stack[-1].f_lineno}" if stack else "?"
+    return f"{task.get_name()} at {place}"

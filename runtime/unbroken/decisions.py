@@ -136,7 +136,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         context_full: the last usage report came near the model's context window.
         announced: the peer had announced the end (goAway).
         useful: something useful came on the link: a reply, a transcript, a tool call.
-        consecutive: how many times in a row links to this target ended with this kind of fault, this one included.
+        consecutive: how many links to this target failed without a healthy stretch between, this one included.
     """
 
     closed_by_us: bool = False

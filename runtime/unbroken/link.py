@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import anyio
 import msgspec
@@ -16,7 +16,16 @@ from unbroken.messages import LinkDown, LinkStep, LinkUp, ProviderFault, SetupDo
 
 __all__ = ["Crossing", "Link", "LinkMessage", "Receiver"]
 
-LinkMessage = LinkStep | LinkUp | LinkDown
+LinkMessage = LinkStep | LinkUp
+
+
+_OVERDUE: Final[dict[str, Cause]] = {
+    "credential": "credential_deadline",
+    "dial": "dial_deadline",
+    "tls": "tls_deadline",
+    "upgrade": "upgrade_deadline",
+    "setup": "setup_deadline",
+}
 
 
 class Crossing(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,11 +51,17 @@ class Receiver(Protocol):
         """Waits until there is room for more."""
         ...
 
+    def lost(self, down: LinkDown) -> None:
+        """Takes the end of a link, delivered or not, and passes it on."""
+        ...
+
 
 class Link:
     """One WebSocket connection of a session.
 
-    Its messages to the supervisor are `LinkStep` as each phase begins, `LinkUp` once, and `LinkDown` last, exactly once.
+    Its messages to the supervisor are `LinkStep` as each phase begins and `LinkUp` once. Its end goes the way of all that it
+    received, through the receiver, so that nothing overtakes it: `LinkDown` is the last that is heard of a link, and comes
+    exactly once.
 
     Args:
         number: the link's number within its session.
@@ -73,6 +88,8 @@ class Link:
         self.provider = provider
         self.crossing = crossing
         self.phase: Phase = "dial"
+        self.open = True
+        """What is sent may still reach the peer; false from the begin of the link's end."""
         self.index = 0
         """The number of the next client message; the setup is 0."""
         self._transport = transport
@@ -109,6 +126,16 @@ class Link:
         """When the last byte came from the peer; before the first, when the link was begun."""
         return self._socket.last_received if self._socket is not None else self._began
 
+    @property
+    def cause(self) -> Cause | None:
+        """What this side ended it for; None: it has not, or the application closed the session."""
+        return self._ending.cause if self._ending is not None else self._closing
+
+    @property
+    def overdue(self) -> Cause:
+        """What it means that the link is still in its present phase when the phase's deadline has passed."""
+        return _OVERDUE[self._marks[-1][0]]
+
     def send(self, message: bytes) -> int:
         """Sends one encoded message; on a link that has ended it goes nowhere.
 
@@ -136,6 +163,7 @@ class Link:
         Args:
             cause: why this side ends the link; None: the application closed the session.
         """
+        self.open = False
         self._closing = cause
         self._closed_by_us = cause is None
         self._activated.set()
@@ -151,7 +179,8 @@ class Link:
             cause: why; None: the application closed the session.
             reason: words for people.
         """
-        self._closed_by_us = self._closed_by_us or cause is None
+        self.open = False
+        self._closed_by_us = self._closed_by_us or (cause is None and self._closing is None)
         if self._ending is None:
             self._ending = Ending(
                 cause=cause or self._closing, reason=reason, sent_by_us=True, confirmed=self._socket is None
@@ -169,6 +198,7 @@ class Link:
             with self._scope:
                 ending = await self._live()
         finally:
+            self.open = False
             if self._scope.cancelled_caught or self._ending is not None:
                 ending = self._ending or Ending(sent_by_us=True, confirmed=False)
             now = anyio.current_time()
@@ -188,7 +218,7 @@ class Link:
                 age=now - self._began,
                 link=self.number,
             )
-            self._post(LinkDown(link=self.number, closure=closure, silent_for=max(0.0, now - self.last_received)))
+            self._receiver.lost(LinkDown(link=self.number, closure=closure, silent_for=max(0.0, now - self.last_received)))
 
     async def _live(self) -> Ending:
         ending = Ending(cause="crash", sent_by_us=True, confirmed=False)

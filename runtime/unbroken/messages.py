@@ -29,7 +29,6 @@ __all__ = [
     "GenerationComplete",
     "GoAway",
     "HandleIssued",
-    "Hold",
     "Interrupted",
     "Lag",
     "LinkDown",
@@ -571,16 +570,6 @@ class LinkDown(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     link: int
     closure: Closure
     silent_for: float = 0.0
-
-
-class Hold(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Supervisor to pipe: the link is over, or about to be; keep what the application sends, and end the reply.
-
-    Attributes:
-        link: the link.
-    """
-
-    link: int
 
 
 class Replay(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -29,7 +29,8 @@ class Outlet:
         self._events: deque[Event] = deque()
         self._bytes = 0
         self._ended = False
-        self._story: Escalated | None = None
+        self.story: Escalated | None = None
+        """Why the session was given up; None: it was not."""
         self._reading = False
         self._came = anyio.Event()
         self._went = anyio.Event()
@@ -61,7 +62,7 @@ class Outlet:
             return
         if story is not None:
             self.put(story)
-            self._story = story
+            self.story = story
         self._ended = True
         self._came.set()
         self._went.set()
@@ -86,8 +87,8 @@ class Outlet:
         try:
             while not self._events:
                 if self._ended:
-                    if self._story is not None:
-                        raise SessionEscalated(self._story)
+                    if self.story is not None:
+                        raise SessionEscalated(self.story)
                     raise StopAsyncIteration
                 self._came = anyio.Event()
                 await self._came.wait()

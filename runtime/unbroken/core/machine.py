@@ -82,7 +82,6 @@ class Command(Enum):
 
     DIAL = "begin a link as decided"
     ACTIVATE = "make the link current and replay"
-    HOLD = "keep what the application sends"
     ASK = "ask the policy"
     DECIDE = "take the built-in decision"
     HANG_UP = "begin the closing handshake"
@@ -112,8 +111,8 @@ OVER: Final = frozenset({S.CLOSED, S.ESCALATED})
 
 # The application may close the session at any time, and these bounds may be reached at any time.
 _WITH_LINK: Mapping[Input, Cell] = {
-    I.DOWN: (S.DECIDING, (C.HOLD, C.ASK)),
-    I.CLOSE: (S.ENDING, (C.HOLD, C.HANG_UP)),
+    I.DOWN: (S.DECIDING, (C.ASK,)),
+    I.CLOSE: (S.ENDING, (C.HANG_UP,)),
     I.PATIENCE_OVER: (S.ESCALATED, (C.ABORT, C.ESCALATE)),
     I.LAG_OVERDUE: (S.ESCALATED, (C.ABORT, C.ESCALATE)),
 }
@@ -128,9 +127,9 @@ _UP: Mapping[Input, Cell] = {
     **_WITH_LINK,
     I.TOOL_CALLED: (S.IN_TOOL_CALL, ()),
     I.REPLY_BEGAN: (S.REPLYING, ()),
-    I.SIGN_OVERDUE: (S.ABORTING, (C.HOLD, C.ABORT)),
-    I.REPLY_OVERDUE: (S.ABORTING, (C.HOLD, C.ABORT)),
-    I.HANDOVER_DUE: (S.HANGING_UP, (C.HOLD, C.HANG_UP)),
+    I.SIGN_OVERDUE: (S.ABORTING, (C.ABORT,)),
+    I.REPLY_OVERDUE: (S.ABORTING, (C.ABORT,)),
+    I.HANDOVER_DUE: (S.HANGING_UP, (C.HANG_UP,)),
 }
 
 
@@ -264,6 +263,8 @@ class Machine:
 
     def __init__(self, settings: Settings) -> None:
         self.state = State.NEW
+        self.last = Input.OPEN
+        """What happened last."""
         self._deadlines: Deadlines = settings.deadlines
         self._settings = settings
         self._timers: dict[Input, float] = {}
@@ -420,13 +421,14 @@ class Machine:
             self._timers[Input.SIGN_OVERDUE] = now + self._deadlines.sign
         self._arm(state, happened, now)
         self.state = state
+        self.last = happened
 
     def _arm(self, state: State, happened: Input, now: float) -> None:
         if state is State.DIALLING and self.state is not State.DIALLING:
             self._timers[Input.PHASE_OVERDUE] = now + self._deadlines.credential + self._deadlines.dial
         elif state in PHASE_TIMER:
             field, overdue = PHASE_TIMER[state]
-            if state is not self.state or happened is Input.TURN_ENDED:
+            if state is not self.state or happened in (Input.TURN_ENDED, Input.DECIDE_OVERDUE):
                 seconds: float = getattr(self._deadlines, field)
                 self._timers[overdue] = now + seconds
 

@@ -1,0 +1,180 @@
+"""The trouble a session has had: what policies are told of it, and the anatomy of the outage that goes on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+
+from unbroken.config import Settings
+from unbroken.decisions import Closure, Situation, TargetState
+from unbroken.messages import OutageBegan, Steps
+
+__all__ = ["Outages"]
+
+_STORY = 64
+"""Decisions of one outage that are kept for the story; the oldest go first."""
+
+
+class Outages:
+    """The failures of one session's links, from the first to the one that goes on.
+
+    Two things are counted: the outage, which ends when a link is up, and the trouble, which ends only when a link has been
+    healthy for a while. Attempts and failures of a handle belong to the trouble, so that a service which accepts and then
+    fails is not tried for ever.
+
+    Args:
+        targets: the route as a policy sees it, in order of preference.
+        settings: the session's bounds.
+    """
+
+    def __init__(self, targets: Sequence[TargetState], *, settings: Settings) -> None:
+        self._targets = tuple(targets)
+        self._settings = settings
+        self._attempt = 0
+        self._recoveries = 0
+        self._tried: Counter[int] = Counter()
+        self._ruled_out: dict[int, str] = {}
+        self._handle_failures = 0
+        self._began: float | None = None
+        self._steps = Steps()
+        self._tries = 0
+        self.story: list[OutageBegan] = []
+        """The decisions of this trouble, in order."""
+
+    def __repr__(self) -> str:
+        going = "no outage" if self._began is None else f"an outage since {self._began:.3f}"
+        return f"<Outages {going}, attempt {self._attempt}, {self._recoveries} recoveries>"
+
+    @property
+    def began(self) -> float | None:
+        """When the outage that goes on began; None: none goes on."""
+        return self._began
+
+    def failed(self, closure: Closure, *, target: int, detect: float, now: float) -> None:
+        """A link has ended that should not have.
+
+        Args:
+            closure: how.
+            target: where it went, an index into the route.
+            detect: seconds from its last sign of life to the moment its end was known.
+            now: the present.
+        """
+        self._attempt += 1
+        self._tried[target] += 1
+        self._handle_failures = self._handle_failures + 1 if closure.facts.resumed and not closure.facts.useful else 0
+        if self._began is None:
+            self._began = now - detect
+            self._recoveries += 1
+            self._tries = 0
+            self._steps = Steps(detect_ms=detect * 1000)
+        else:
+            self._spent(failed_ms=closure.age * 1000)
+
+    def consecutive(self, target: int) -> int:
+        """Counts the links to one target that failed without a healthy stretch between, the one that fails now included."""
+        return self._tried[target] + 1
+
+    def decided(self, what: OutageBegan, *, took: float) -> None:
+        """Notes a decision.
+
+        Args:
+            what: the event that tells of it.
+            took: seconds the decision took.
+        """
+        self.story.append(what)
+        del self.story[:-_STORY]
+        self._spent(decide_ms=took * 1000)
+
+    def waited(self, seconds: float) -> None:
+        """Notes a wait between attempts."""
+        self._spent(wait_ms=seconds * 1000)
+
+    def dialled(self) -> None:
+        """Notes an attempt."""
+        self._tries += 1
+
+    def rule_out(self, target: int, why: str) -> None:
+        """Takes a target out of this session's route for good.
+
+        Args:
+            target: index into the route.
+            why: one plain sentence.
+        """
+        self._ruled_out[target] = why
+
+    def handle_dropped(self) -> None:
+        """The handle that failed is no longer held."""
+        self._handle_failures = 0
+
+    def recovered(self, steps: Steps, *, catch_up: float) -> tuple[Steps, int]:
+        """The outage is over.
+
+        Args:
+            steps: of the link that came up.
+            catch_up: seconds from then until the user's audio was live.
+
+        Returns:
+            The outage's whole anatomy, and the number of attempts.
+        """
+        whole = msgspec.structs.replace(
+            steps,
+            detect_ms=self._steps.detect_ms,
+            decide_ms=self._steps.decide_ms,
+            wait_ms=self._steps.wait_ms,
+            failed_ms=self._steps.failed_ms,
+            catch_up_ms=catch_up * 1000,
+        )
+        self._began = None
+        return whole, self._tries
+
+    def healthy(self) -> None:
+        """A link has been healthy for a while: the trouble is over, too."""
+        self._attempt = 0
+        self._handle_failures = 0
+        self._tried.clear()
+        self.story.clear()
+
+    def situation(
+        self, closure: Closure, *, target: int, has_handle: bool, has_history: bool, random: float, now: float
+    ) -> Situation:
+        """Describes where the session stands.
+
+        Args:
+            closure: how the last link ended.
+            target: where it went.
+            has_handle: a handle for that target is held.
+            has_history: there are turns to replay.
+            random: from 0 to 1, 1 excluded.
+            now: the present.
+        """
+        age = 0.0 if self._began is None else now - self._began
+        return Situation(
+            now=now,
+            targets=tuple(
+                msgspec.structs.replace(state, tried=self._tried[state.index], ruled_out=self._ruled_out.get(state.index, ""))
+                for state in self._targets
+            ),
+            current=target,
+            attempt=self._attempt,
+            outage_age=age,
+            patience_left=max(0.0, self._settings.patience - age),
+            attempts_left=max(0, self._settings.attempts - self._attempt),
+            recoveries_left=max(0, self._settings.recoveries - self._recoveries),
+            has_handle=has_handle,
+            has_history=has_history,
+            handle_failures=self._handle_failures,
+            useful=closure.facts.useful,
+            previous_unconfirmed=closure.facts.previous_unconfirmed,
+            random=random,
+        )
+
+    def _spent(self, *, decide_ms: float = 0.0, wait_ms: float = 0.0, failed_ms: float = 0.0) -> None:
+        spent = self._steps
+        self._steps = msgspec.structs.replace(
+            spent,
+            decide_ms=spent.decide_ms + decide_ms,
+            wait_ms=spent.wait_ms + wait_ms,
+            failed_ms=spent.failed_ms + failed_ms,
+        )

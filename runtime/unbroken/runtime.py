@@ -1,0 +1,265 @@
+"""The runtime: it owns every task, the policy actor, and what sessions share. No task outlives it."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import random as _random
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any, TypeAlias
+
+import anyio
+import anyio.abc
+
+from unbroken import registry
+from unbroken.abc import Policy, Provider, Transport
+from unbroken.actors.supervisor import Intensity, RestartsExhausted, supervise
+from unbroken.config import Settings, Target
+from unbroken.core.fleet import Fleet
+from unbroken.core.policy import DefaultPolicy
+from unbroken.decisions import TargetState
+from unbroken.errors import ConfigError, UnbrokenError
+from unbroken.messages import AskPolicy, Escalated
+from unbroken.outlet import Outlet
+from unbroken.policy_actor import PolicyActor
+from unbroken.session import Session
+from unbroken.supervisor import SessionSupervisor
+from unbroken.transports.websocket import WebSocketTransport
+
+__all__ = ["Route", "Runtime", "connect"]
+
+logger = logging.getLogger("unbroken")
+
+Route: TypeAlias = "Target | str | Sequence[Target | str]"
+"""Where a session may go: a target, or several in order of preference. A string is ``provider/model``, or a model's name."""
+
+_CLOSING_MARGIN = 1.0
+"""Seconds beyond its own deadline that a session's closing may take before its tasks are cancelled."""
+
+
+class Runtime:
+    """Holds any number of sessions, one policy actor and the `Fleet` they share::
+
+        async with unbroken.Runtime() as runtime:
+            session = runtime.open("gemini/gemini-3.8-live")
+
+    Leaving the block closes the sessions, and waits for that no longer than their closing deadlines. An exception of the
+    block leaves it as it is, never as a group.
+
+    Args:
+        transport: what links go over; None: WebSockets over TCP and TLS.
+        fleet: the state that sessions share; None: a new one.
+        random: gives numbers from 0 to 1, 1 excluded, for jitter; tests give their own.
+    """
+
+    def __init__(
+        self,
+        *,
+        transport: Transport | None = None,
+        fleet: Fleet | None = None,
+        random: Callable[[], float] = _random.random,
+    ) -> None:
+        self.fleet = fleet if fleet is not None else Fleet()
+        self._transport = transport if transport is not None else WebSocketTransport()
+        self._random = random
+        self._policy = PolicyActor(self.fleet, random=random)
+        self._policy_gone = False
+        self._sessions: dict[str, Session] = {}
+        self._settings: dict[str, Settings] = {}
+        self._numbers = itertools.count(1)
+        self._tasks: anyio.abc.TaskGroup | None = None
+
+    def __repr__(self) -> str:
+        return f"<Runtime {len(self._sessions)} sessions{'' if self._tasks is not None else ', not running'}>"
+
+    async def __aenter__(self) -> Runtime:
+        tasks = anyio.create_task_group()
+        await tasks.__aenter__()
+        self._tasks = tasks
+        tasks.start_soon(self._keep_policy, name="unbroken policy")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._tasks is not None
+        closing = max((s.deadlines.close for s in self._settings.values()), default=0.0)
+        with anyio.move_on_after(closing + _CLOSING_MARGIN, shield=True):
+            async with anyio.create_task_group() as closers:
+                for session in list(self._sessions.values()):
+                    closers.start_soon(session.aclose)
+        tasks, self._tasks = self._tasks, None
+        tasks.cancel_scope.cancel()
+        # the tasks report to their sessions; what the body raised is not wrapped into a group with them
+        await tasks.__aexit__(None, None, None)
+
+    def open(
+        self,
+        route: Route,
+        *,
+        config: Any = None,
+        policy: Policy | str | None = None,
+        settings: Settings | None = None,
+        name: str | None = None,
+        transport: Transport | None = None,
+    ) -> Session:
+        """Opens a session; its first link is dialled in the background.
+
+        Args:
+            route: where it may go.
+            config: the provider's own session configuration, for targets without one of their own.
+            policy: decides what is done about faults: an object, or a name registered in ``unbroken.policies``; None: the
+                default policy.
+            settings: the session's bounds; None: the defaults.
+            name: for people; unique within the runtime. None: "session-1" and so on.
+            transport: what its links go over; None: the runtime's.
+
+        Raises:
+            ConfigError: the route, the configuration or the policy cannot work; the text says what would have worked.
+            UnbrokenError: the runtime is not running.
+        """
+        if self._tasks is None:
+            raise UnbrokenError("the runtime is not running; use it as `async with unbroken.Runtime() as runtime:`")
+        name = name if name is not None else f"session-{next(self._numbers)}"
+        if name in self._sessions:
+            raise ConfigError(f"a session named {name!r} is open in this runtime; give it another name, or none")
+        targets = _targets(route)
+        providers = [_provider(target, config) for target in targets]
+        _check_rates(targets, providers)
+        settings = settings if settings is not None else Settings()
+        outlet = Outlet(settings.event_bound)
+        supervisor = SessionSupervisor(
+            name,
+            targets=[_state(index, target) for index, target in enumerate(targets)],
+            providers=providers,
+            transport=transport if transport is not None else self._transport,
+            settings=settings,
+            fleet=self.fleet,
+            ask=self._ask,
+            decide=self._policy.decide_now,
+            random=self._random,
+            outlet=outlet,
+        )
+        session = Session(name, supervisor=supervisor, outlet=outlet)
+        self._policy.enroll(
+            name,
+            policy=_policy(policy),
+            rules=[provider.rules for provider in providers],
+            reply=supervisor.mailbox.post,
+        )
+        self._sessions[name], self._settings[name] = session, settings
+        self._tasks.start_soon(self._carry, session, supervisor, outlet, name=f"unbroken {name}")
+        return session
+
+    def _ask(self, question: AskPolicy) -> bool:
+        return not self._policy_gone and self._policy.mailbox.post(question)
+
+    async def _keep_policy(self) -> None:
+        try:
+            await supervise(
+                self._policy.run, name="policy", intensity=Intensity(restarts=3, period=5.0), on_crash=_policy_crashed
+            )
+        except RestartsExhausted:
+            self._policy_gone = True
+            logger.error("the policy actor crashed too often; sessions take the built-in decisions from now on")
+
+    async def _carry(self, session: Session, supervisor: SessionSupervisor, outlet: Outlet) -> None:
+        """Is a session's task: whatever happens in it ends that session, never the process."""
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(supervisor.run, name=f"{session.name} supervisor")
+                tasks.start_soon(supervisor.pipe.run, name=f"{session.name} pipe")
+                supervisor.begin(tasks)
+                await supervisor.ended.wait()
+                tasks.cancel_scope.cancel()
+        except Exception as crash:  # because a bug in one session's actors must not end the others
+            logger.exception("session %s crashed", session.name)
+            outlet.end(
+                Escalated(
+                    because=f"The session's own code failed: {_innermost(crash)!r}.",
+                    advice="This is a bug in unbroken or in a plugin; please report it with the traceback from the log.",
+                )
+            )
+        finally:
+            supervisor.release()
+            self._policy.dismiss(session.name)
+            self._sessions.pop(session.name, None)
+            self._settings.pop(session.name, None)
+            outlet.end()
+            session.finished(outlet.story)
+
+
+@asynccontextmanager
+async def connect(
+    route: Route,
+    *,
+    config: Any = None,
+    policy: Policy | str | None = None,
+    settings: Settings | None = None,
+    name: str | None = None,
+    transport: Transport | None = None,
+) -> AsyncGenerator[Session]:
+    """Opens one session in a runtime of its own, and closes it at the end of the block::
+
+        async with unbroken.connect("gemini/gemini-3.8-live") as session:
+            await session.send_text("Hello!")
+            async for event in session:
+                ...
+
+    The block begins before the first link is live; what is sent meanwhile waits in order. An exception of the block leaves
+    it as it is. The arguments are those of `Runtime.open`.
+    """
+    async with Runtime(transport=transport) as runtime:
+        yield runtime.open(route, config=config, policy=policy, settings=settings, name=name)
+
+
+def _targets(route: Route) -> tuple[Target, ...]:
+    parts = (route,) if isinstance(route, Target | str) else tuple(route)
+    if not parts:
+        raise ConfigError("the route is empty; give at least one target, such as 'gemini/gemini-3.8-live'")
+    return tuple(part if isinstance(part, Target) else Target.parse(part) for part in parts)
+
+
+def _provider(target: Target, config: Any) -> Provider:
+    factory = registry.load("unbroken.providers", target.provider)
+    provider: Provider = factory(target, config=target.config if target.config is not None else config)
+    return provider
+
+
+def _check_rates(targets: Sequence[Target], providers: Sequence[Provider]) -> None:
+    rates = {target.name: provider.profile.input_rate for target, provider in zip(targets, providers, strict=True)}
+    if len(set(rates.values())) > 1:
+        listed = ", ".join(f"{name}: {rate}" for name, rate in rates.items())
+        raise ConfigError(f"the targets of a route must take audio at one rate; these differ: {listed}")
+
+
+def _state(index: int, target: Target) -> TargetState:
+    return TargetState(
+        name=target.name,
+        index=index,
+        quota_group=target.quota_group if target.quota_group is not None else target.name,
+        credentials=target.credentials if target.credentials is not None else target.provider,
+    )
+
+
+def _policy(policy: Policy | str | None) -> Policy:
+    if policy is None:
+        return DefaultPolicy()
+    if isinstance(policy, str):
+        loaded = registry.load("unbroken.policies", policy)
+        policy = loaded() if isinstance(loaded, type) else loaded
+    if not isinstance(policy, Policy):
+        raise ConfigError(f"{policy!r} is no policy; a policy has a method decide(fault, situation) that returns a Decision")
+    return policy
+
+
+def _policy_crashed(crash: Exception, restarts: int) -> None:
+    logger.error("the policy actor crashed and is restarted (%d)", restarts, exc_info=crash)
+
+
+def _innermost(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup) and error.exceptions:
+        error = error.exceptions[0]
+    return error

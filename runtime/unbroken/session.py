@@ -1,0 +1,164 @@
+"""One conversation, as the application holds it. It outlives every connection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import anyio
+
+from unbroken.errors import ConfigError, SessionClosed, SessionEscalated
+from unbroken.messages import ActivityMark, Escalated, Event, Finished, ToolCall, UserText
+from unbroken.outlet import Outlet
+from unbroken.pipe import AudioPipe
+from unbroken.supervisor import SessionSupervisor
+
+__all__ = ["Session"]
+
+
+class Session:
+    """A realtime conversation that goes on while its connections do not.
+
+    Made by `unbroken.connect` or `Runtime.open`. What is sent before the first link is up, or while none is, waits in order.
+    All methods are called from the event loop's own thread. Iterating yields the session's events, one reader at a time::
+
+        async for event in session:
+            match event:
+                case unbroken.Audio(pcm=pcm):
+                    speaker.write(pcm)
+
+    Iteration ends after `aclose`. Where the policy gave the session up, it yields `Escalated` and then raises
+    `SessionEscalated`.
+
+    Attributes:
+        name: the session's name, unique within its runtime.
+    """
+
+    def __init__(self, name: str, *, supervisor: SessionSupervisor, outlet: Outlet) -> None:
+        self.name = name
+        self._supervisor = supervisor
+        self._pipe: AudioPipe = supervisor.pipe
+        self._outlet = outlet
+        self._done = anyio.Event()
+        self._story: Escalated | None = None
+        self._closed = False
+
+    def __repr__(self) -> str:
+        link = self._supervisor.link
+        number = f", link {link.number}" if link is not None else ""
+        return f"<Session {self.name!r} {self.state}{number}, {self._pipe.journalled:.1f} s journalled>"
+
+    @property
+    def state(self) -> str:
+        """Where the session is, in a word: "dialling", "listening", "replying", "waiting", "closed", …"""
+        return self._supervisor.machine.state.value
+
+    @property
+    def input_rate(self) -> int:
+        """Samples per second that `send_audio` takes (Gemini: 16000)."""
+        return self._pipe.rate
+
+    # -- what the application sends --------------------------------------------------------------------------------------
+
+    def send_audio(self, pcm: bytes) -> None:
+        """Takes a piece of the user's audio. Never waits, and never raises because of an outage.
+
+        Args:
+            pcm: s16le mono PCM at `input_rate`, of any length.
+
+        Raises:
+            SessionClosed: the session was closed by `aclose`.
+        """
+        if self._closed:
+            raise SessionClosed(f"{self.name} was closed; open a new session to send audio")
+        self._pipe.send_audio(pcm)
+
+    async def send_text(self, text: str, *, turn_complete: bool = True) -> None:
+        """Sends the user's words as text. Returns once they are queued, in order with the audio.
+
+        Args:
+            text: the words.
+            turn_complete: the model should answer now; otherwise it only takes them in.
+
+        Raises:
+            ConfigError: there is no text in it.
+            SessionClosed: the session was closed.
+            SessionEscalated: the session was given up.
+        """
+        self._check()
+        if not text:
+            raise ConfigError("send_text needs at least one character; to end a turn of speech use send_activity('end')")
+        self._pipe.send(UserText(text=text, turn_complete=turn_complete))
+        await anyio.lowlevel.checkpoint()
+
+    async def send_tool_result(self, call: str | ToolCall, result: Any, *, scheduling: str | None = None) -> None:
+        """Answers a tool call. Returns once the answer is queued.
+
+        The answer reaches the model also where the link that issued the call is gone: as a tool response where the link of
+        the day knows the call, told in words otherwise.
+
+        Args:
+            call: the call or its id.
+            result: a JSON object; any other JSON value is sent as ``{"output": value}``.
+            scheduling: how the model takes it in, where its tools are asynchronous ("INTERRUPT", "WHEN_IDLE", "SILENT").
+
+        Raises:
+            ConfigError: there is no such call, or it has been answered.
+            SessionClosed: the session was closed.
+            SessionEscalated: the session was given up.
+        """
+        self._check()
+        call_id = call.call_id if isinstance(call, ToolCall) else call
+        answer: Mapping[str, Any] = result if isinstance(result, Mapping) else {"output": result}
+        self._pipe.answer(call_id, answer, scheduling=scheduling)
+        await anyio.lowlevel.checkpoint()
+
+    def send_activity(self, mark: Literal["start", "end", "stream_end"]) -> None:
+        """Marks where the user's speech starts or ends, for sessions whose own detection of speech is off; or tells that the
+        microphone was switched off ("stream_end"). Never waits.
+
+        Raises:
+            SessionClosed: the session was closed.
+            SessionEscalated: the session was given up.
+        """
+        self._check()
+        self._pipe.send(ActivityMark(mark=mark))
+
+    def cut(self, reason: str = "cut on purpose") -> None:
+        """Cuts the link as a fault of the network would, for drills and tests; without a link it does nothing."""
+        link = self._supervisor.link
+        if link is not None:
+            link.abort("cut", reason)
+
+    # -- what the application receives -----------------------------------------------------------------------------------
+
+    def __aiter__(self) -> Session:
+        return self
+
+    async def __anext__(self) -> Event:
+        return await self._outlet.get()
+
+    async def aclose(self) -> None:
+        """Closes the session: the link's closing handshake, bounded by `Deadlines.close`. A second call does nothing.
+
+        Events that came before can still be read.
+        """
+        self._closed = True
+        if not self._done.is_set():
+            self._supervisor.mailbox.post(Finished())
+            await self._done.wait()
+
+    def finished(self, story: Escalated | None) -> None:
+        """For the runtime: the session's tasks are over.
+
+        Args:
+            story: why it was given up; None: it was closed.
+        """
+        self._story = story
+        self._done.set()
+
+    def _check(self) -> None:
+        if self._closed:
+            raise SessionClosed(f"{self.name} was closed; open a new session")
+        if self._story is not None:
+            raise SessionEscalated(self._story)

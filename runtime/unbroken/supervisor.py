@@ -1,0 +1,399 @@
+"""The supervisor of a session: it owns the machine and the links, asks the policy, and performs what is decided."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import anyio
+import anyio.abc
+import msgspec
+
+from unbroken.abc import Provider, Transport
+from unbroken.actors.actor import Actor
+from unbroken.actors.mailbox import Mailbox, Overflow
+from unbroken.config import Settings
+from unbroken.core.fleet import Fleet
+from unbroken.core.machine import Command, Input, Machine, State
+from unbroken.core.outage import Outages
+from unbroken.decisions import Carry, Cause, Closure, Decision, Ending, Escalate, FailOver, Finish, Retry, TargetState
+from unbroken.link import Crossing, Link
+from unbroken.messages import (
+    Announced,
+    AskPolicy,
+    Connected,
+    Decided,
+    Escalated,
+    Finished,
+    Lag,
+    LinkDown,
+    LinkStep,
+    LinkUp,
+    OutageBegan,
+    Permit,
+    Progress,
+    Recovered,
+    Released,
+    Replay,
+    Waiting,
+)
+from unbroken.outlet import Outlet
+from unbroken.pipe import AudioPipe
+
+__all__ = ["SessionSupervisor", "SupervisorMessage"]
+
+SupervisorMessage: TypeAlias = LinkStep | LinkUp | LinkDown | Progress | Announced | Released | Lag | Decided | Finished
+
+_FROM_HERE: dict[Input, Cause] = {Input.SIGN_OVERDUE: "sign_deadline", Input.REPLY_OVERDUE: "reply_deadline"}
+"""What a link is aborted for, by the timer that ran out; a phase's timer names its phase."""
+
+
+class SessionSupervisor(Actor[SupervisorMessage]):
+    """Drives one session.
+
+    Args:
+        name: the session's name.
+        targets: the route as a policy sees it.
+        providers: of the targets, in the same order.
+        transport: what links go over.
+        settings: the session's bounds.
+        fleet: the state shared by the runtime's sessions.
+        ask: takes a question to the policy actor; false where it cannot take it.
+        decide: the built-in decision, taken here where the policy actor is late.
+        random: the source of randomness for decisions.
+        outlet: where the application's events go.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        targets: Sequence[TargetState],
+        providers: Sequence[Provider],
+        transport: Transport,
+        settings: Settings,
+        fleet: Fleet,
+        ask: Callable[[AskPolicy], bool],
+        decide: Callable[[AskPolicy], Decided],
+        random: Callable[[], float],
+        outlet: Outlet,
+    ) -> None:
+        super().__init__(Mailbox(name=name, capacity=1024, overflow=Overflow.FAIL))
+        self.machine = Machine(settings)
+        self.outages = Outages(targets, settings=settings)
+        self.ended = anyio.Event()
+        self.link: Link | None = None
+        self.target = 0
+        self._targets = tuple(targets)
+        self._providers = tuple(providers)
+        self._transport = transport
+        self._settings = settings
+        self._fleet = fleet
+        self._ask = ask
+        self._decide = decide
+        self._random = random
+        self._outlet = outlet
+        self.pipe = AudioPipe(name, settings=settings, outlet=outlet, post=self.mailbox.post, find=self._find)
+        self._tasks: anyio.abc.TaskGroup | None = None
+        self._number = 0
+        self._asked: tuple[AskPolicy, float] | None = None
+        self._asks = 0
+        self._decision: Decision = Retry(carry="nothing")
+        self._permit: Permit | None = None
+        self._refresh = False
+        self._unconfirmed = False
+        self._closure = Closure()
+        self._carried: Carry = "nothing"
+        self._planned = False
+        self._was: str | None = None
+        self._up: LinkUp | None = None
+        self._up_at = 0.0
+
+    def __repr__(self) -> str:
+        return f"<SessionSupervisor {self.name!r} {self.machine.state.value}, link {self._number}>"
+
+    # -- the actor ------------------------------------------------------------------------------------------------------
+
+    def begin(self, tasks: anyio.abc.TaskGroup) -> None:
+        """Begins the first link.
+
+        Args:
+            tasks: where links run; they end with it.
+        """
+        self._tasks = tasks
+        now = anyio.current_time()
+        self.pipe.adopt(self._providers[0].profile)
+        self._permit = self._fleet.admit(self._targets[0].name, at=now, now=now)
+        self._feed(Input.OPEN, now)
+
+    @property
+    def deadline(self) -> float:
+        """The machine's."""
+        return self.machine.deadline
+
+    def on_deadline(self, now: float) -> None:
+        """Lets the machine take the passing of its deadline."""
+        link = self.link
+        sign = link.last_received if link is not None else now
+        self._perform(self.machine.expire(now, sign_at=sign, output_at=self.pipe.output_at), now)
+
+    def handle(self, message: SupervisorMessage) -> None:
+        """Takes one message."""
+        now = anyio.current_time()
+        match message:
+            case Progress():
+                self._progress(message, now)
+            case LinkStep(link=number, phase=phase):
+                if self._is_current(number):
+                    self._feed(Input[phase.upper()], now)
+            case LinkUp():
+                if self._is_current(message.link):
+                    self._up, self._up_at = message, now
+                    self.release()
+                    self._feed(Input.UP, now)
+            case LinkDown():
+                if self._is_current(message.link):
+                    self._down(message, now)
+            case Announced(link=number, time_left=time_left):
+                if self._is_current(number):
+                    self.machine.announce(time_left, now)
+            case Released():
+                if self._is_current(message.link):
+                    self._released(message)
+            case Decided():
+                self._decided(message, now)
+            case Lag(paused=paused):
+                self.machine.lag(now, paused=paused)
+            case Finished():
+                self._feed(Input.CLOSE, now)
+
+    def release(self) -> None:
+        """Gives back what the session holds of the runtime. Called at its end, whatever that was."""
+        if self._permit is not None:
+            self._fleet.give_back(self._permit)
+            self._permit = None
+
+    # -- what is taken --------------------------------------------------------------------------------------------------
+
+    def _is_current(self, number: int) -> bool:
+        return self.link is not None and number == self.link.number
+
+    def _find(self, number: int) -> Link | None:
+        return self.link if self._is_current(number) else None
+
+    def _feed(self, happened: Input, now: float) -> None:
+        self._perform(self.machine.feed(happened, now), now)
+
+    def _progress(self, message: Progress, now: float) -> None:
+        if message.what == "useful":
+            self.machine.useful(self._up_at, now)
+        elif self._is_current(message.link) or message.what.startswith("speech"):
+            self._feed(Input[message.what.upper()], now)
+
+    def _down(self, message: LinkDown, now: float) -> None:
+        self.release()
+        closure = message.closure
+        facts = msgspec.structs.replace(
+            closure.facts,
+            previous_unconfirmed=self._unconfirmed,
+            consecutive=self.outages.consecutive(self.target),
+        )
+        closure = msgspec.structs.replace(closure, facts=facts)
+        self._unconfirmed = not closure.ending.confirmed or (self._unconfirmed and closure.phase != "live")
+        if self.machine.state is not State.ENDING:
+            late = closure.ending.cause in ("sign_deadline", "reply_deadline", "ping_timeout")
+            self.outages.failed(closure, target=self.target, detect=message.silent_for if late else 0.0, now=now)
+            self.machine.outage(self.outages.began or now)
+        self.link = None
+        self._closure = closure
+        self._feed(Input.DOWN, now)
+
+    def _question(self, now: float) -> AskPolicy:
+        self._asks += 1
+        situation = self.outages.situation(
+            self._closure,
+            target=self.target,
+            has_handle=self.pipe.handle_for(self._targets[self.target].name) is not None,
+            has_history=bool(self.pipe.conversation.history()),
+            random=self._random(),
+            now=now,
+        )
+        return AskPolicy(session=self.name, ask_id=self._asks, closure=self._closure, situation=situation)
+
+    def _decided(self, message: Decided, now: float) -> None:
+        if self._asked is None or message.ask_id != self._asked[0].ask_id or self.machine.state is not State.DECIDING:
+            if message.permit is not None:
+                self._fleet.give_back(message.permit)
+            return
+        question, asked_at = self._asked
+        self._asked = None
+        self._permit = message.permit
+        decision, fault = message.decision, message.fault
+        said = OutageBegan(
+            link=question.closure.link,
+            target=self._targets[self.target].name,
+            closure=question.closure,
+            fault=fault,
+            decision=decision,
+            because=" ".join(part for part in (fault.because, decision.because) if part),
+            attempt=question.situation.attempt,
+            fallback=message.fallback,
+        )
+        self.outages.decided(said, took=now - asked_at)
+        self._outlet.put(said)
+        self._planned = fault.kind == "planned"
+        self._refresh = fault.kind == "auth" and isinstance(decision, Retry)
+        if fault.kind in ("model", "config", "auth") and not isinstance(decision, Retry):
+            self.outages.rule_out(self.target, fault.because)
+        self._take(decision, now)
+
+    def _take(self, decision: Decision, now: float) -> None:
+        self._decision = decision
+        match decision:
+            case Escalate():
+                self._feed(Input.ESCALATE, now)
+            case Finish():
+                self._feed(Input.FINISH, now)
+            case Retry() | FailOver():
+                if isinstance(decision, FailOver):
+                    self.target = decision.target
+                begin = max(now + decision.after, self._permit.not_before if self._permit is not None else 0.0)
+                if begin <= now:
+                    self._feed(Input.GO, now)
+                else:
+                    self._wait(begin, decision, now)
+
+    def _wait(self, begin: float, decision: Retry | FailOver, now: float) -> None:
+        self.outages.waited(begin - now)
+        self._perform(self.machine.wait(begin, now), now)
+        left = self._settings.patience - (now - (self.outages.began or now))
+        name = self._targets[self.target].name
+        self._outlet.put(Waiting(seconds=begin - now, target=name, because=decision.because, patience_left=max(0.0, left)))
+
+    def _released(self, message: Released) -> None:
+        assert self._up is not None
+        target = self._targets[self.target].name
+        was, self._was = self._was, target
+        if was is None:
+            steps = msgspec.structs.replace(self._up.steps, catch_up_ms=message.catch_up * 1000)
+            self._outlet.put(Connected(link=message.link, target=target, steps=steps))
+        if self.outages.began is None:
+            return
+        steps, attempts = self.outages.recovered(self._up.steps, catch_up=message.catch_up)
+        self._outlet.put(
+            Recovered(
+                link=message.link,
+                target=target,
+                failed_over=was is not None and target != was,
+                planned=self._planned,
+                carry=self._carried,
+                steps=steps,
+                attempts=attempts,
+                **msgspec.structs.asdict(message.account),
+            )
+        )
+
+    # -- what is performed ----------------------------------------------------------------------------------------------
+
+    def _perform(self, commands: Sequence[Command], now: float) -> None:
+        for command in commands:
+            match command:
+                case Command.DIAL:
+                    self._dial()
+                case Command.ACTIVATE:
+                    self._activate()
+                case Command.ASK:
+                    self._put_question(now)
+                case Command.DECIDE:
+                    assert self._asked is not None
+                    self._decided(self._decide(self._asked[0]), now)
+                case Command.HANG_UP:
+                    assert self.link is not None
+                    self.link.hang_up("handover" if self.machine.last is Input.HANDOVER_DUE else None)
+                case Command.ABORT:
+                    self._abort()
+                case Command.DISOWN:
+                    self._disown(now)
+                case Command.PING:
+                    if self.link is not None:
+                        self.link.ping()
+                case Command.HEALTHY:
+                    self.outages.healthy()
+                    self._fleet.healthy(self._targets[self.target].name, now)
+                case Command.ESCALATE:
+                    self._escalate()
+                case Command.FINISH:
+                    self._outlet.end()
+                    self.ended.set()
+
+    def _dial(self) -> None:
+        assert self._tasks is not None
+        provider, target = self._providers[self.target], self._targets[self.target].name
+        decision = self._decision
+        carry = decision.carry if isinstance(decision, Retry | FailOver) else "nothing"
+        crossing, self._carried = self.pipe.crossing(carry, target=target)
+        if carry != "handle":
+            self.outages.handle_dropped()
+        self._number += 1
+        self.outages.dialled()
+        self.link = Link(
+            self._number,
+            provider=provider,
+            transport=self._transport,
+            crossing=crossing,
+            post=self.mailbox.post,
+            receiver=self.pipe,
+            refresh=self._refresh,
+        )
+        self._tasks.start_soon(self.link.run, name=f"{self.name} link {self._number}")
+
+    def _activate(self) -> None:
+        assert self._up is not None
+        drop = isinstance(self._decision, Retry) and self._decision.drop_media
+        self.pipe.mailbox.post(
+            Replay(link=self._number, carry=self._carried, drop_media=drop, round_trip=self._up.round_trip)
+        )
+
+    def _put_question(self, now: float) -> None:
+        question = self._question(now)
+        self._asked = (question, now)
+        if not self._ask(question):
+            self._decided(self._decide(question), now)
+
+    def _abort(self) -> None:
+        link = self.link
+        if link is None:
+            return
+        happened = self.machine.last
+        if happened is Input.PHASE_OVERDUE:
+            link.abort(link.overdue)
+        else:
+            link.abort(_FROM_HERE.get(happened))
+
+    def _disown(self, now: float) -> None:
+        link = self.link
+        assert link is not None
+        ending = Ending(cause=link.cause, sent_by_us=True, confirmed=False, reason="the link did not let go in time")
+        profile = link.provider.profile
+        closure = Closure(platform=profile.platform, phase=link.phase, ending=ending, model=profile.model, link=link.number)
+        self.pipe.lost(LinkDown(link=link.number, closure=closure, silent_for=now - link.last_received))
+        self.link = None
+        self._closure = closure
+        self.outages.failed(closure, target=self.target, detect=0.0, now=now)
+
+    def _escalate(self) -> None:
+        decision, settings = self._decision, self._settings
+        advice = decision.advice if isinstance(decision, Escalate) else ""
+        match self.machine.last:
+            case Input.PATIENCE_OVER:
+                because = f"No link came up within the session's patience of {settings.patience:g} s."
+            case Input.LAG_OVERDUE:
+                because = f"The application has not taken its events for {settings.consumer_patience:g} s."
+            case _:
+                because = decision.because
+        story = tuple(self.outages.story)
+        fault = story[-1].fault if story else None
+        if not advice and fault is not None:
+            advice = fault.advice
+        self._outlet.end(Escalated(because=because, advice=advice, fault=fault, story=story))
+        self.ended.set()

@@ -1,0 +1,244 @@
+"""The machine: every input in every state, and every timer in turn."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unbroken.config import Deadlines, Settings
+from unbroken.core.machine import DOING, LIVE, TABLE, Command, IllegalInput, Input, Machine, State, diagram
+
+S, I, C = State, Input, Command
+OVER = {S.CLOSED, S.ESCALATED}
+D = Deadlines()
+
+WAY: dict[State, tuple[Input, ...]] = {
+    S.NEW: (),
+    S.DIALLING: (I.OPEN,),
+    S.SECURING: (I.OPEN, I.TLS),
+    S.UPGRADING: (I.OPEN, I.TLS, I.UPGRADE),
+    S.SETTING_UP: (I.OPEN, I.TLS, I.UPGRADE, I.SETUP),
+    S.LISTENING: (I.OPEN, I.UPGRADE, I.SETUP, I.UP),
+    S.SPEAKING: (I.OPEN, I.UPGRADE, I.SETUP, I.UP, I.SPEECH_BEGAN),
+    S.EXPECTING: (I.OPEN, I.UPGRADE, I.SETUP, I.UP, I.TURN_ENDED),
+    S.REPLYING: (I.OPEN, I.UPGRADE, I.SETUP, I.UP, I.TURN_ENDED, I.REPLY_BEGAN),
+    S.IN_TOOL_CALL: (I.OPEN, I.UPGRADE, I.SETUP, I.UP, I.TOOL_CALLED),
+    S.HANGING_UP: (I.OPEN, I.UPGRADE, I.SETUP, I.UP, I.HANDOVER_DUE),
+    S.ABORTING: (I.OPEN, I.PHASE_OVERDUE),
+    S.DECIDING: (I.OPEN, I.DOWN),
+    S.WAITING: (I.OPEN, I.DOWN, I.WAIT),
+    S.ENDING: (I.OPEN, I.CLOSE),
+    S.CLOSED: (I.CLOSE,),
+    S.ESCALATED: (I.OPEN, I.DOWN, I.ESCALATE),
+}
+
+
+def in_state(state: State, *, settings: Settings | None = None) -> Machine:
+    machine = Machine(settings or Settings())
+    for happened in WAY[state]:
+        machine.feed(happened, 0.0)
+    assert machine.state is state
+    return machine
+
+
+@pytest.mark.parametrize("state", State)
+def test_every_state_has_a_row_and_a_way_to_it(state: State) -> None:
+    assert state in TABLE
+    in_state(state)
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("happened", Input)
+def test_every_input_in_every_state(state: State, happened: Input) -> None:
+    machine = in_state(state)
+    before = machine.deadline
+    if happened in TABLE[state]:
+        to, commands = TABLE[state][happened]
+        assert machine.feed(happened, 0.0) == commands
+        assert machine.state is to
+    else:
+        with pytest.raises(IllegalInput, match=f"{happened.name} cannot happen while {state.value}; what can: "):
+            machine.feed(happened, 0.0)
+        assert machine.state is state, "an illegal input must change nothing"
+        assert machine.deadline == before
+
+
+@pytest.mark.parametrize("state", sorted(set(State) - OVER, key=lambda s: s.name))
+def test_the_application_can_close_in_every_state_and_it_ends(state: State) -> None:
+    machine = in_state(state)
+    commands = list(machine.feed(I.CLOSE, 0.0))
+    while machine.state not in OVER:
+        assert machine.deadline < math.inf, "closing must not wait for ever"
+        commands += machine.expire(machine.deadline)
+    assert machine.state is S.CLOSED
+    assert commands[-1] is C.FINISH
+
+
+@pytest.mark.parametrize("state", sorted(OVER, key=lambda s: s.name))
+def test_no_command_after_the_end(state: State) -> None:
+    for happened in Input:
+        machine = in_state(state)
+        assert machine.feed(happened, 1.0) == ()
+        assert (machine.state, machine.deadline) == (state, math.inf)
+
+
+@pytest.mark.parametrize(
+    ("state", "seconds", "then"),
+    [
+        (S.DIALLING, D.credential + D.dial, S.ABORTING),
+        (S.SECURING, D.tls, S.ABORTING),
+        (S.UPGRADING, D.upgrade, S.ABORTING),
+        (S.SETTING_UP, D.setup, S.ABORTING),
+        (S.EXPECTING, D.sign, S.ABORTING),
+        (S.REPLYING, D.sign, S.ABORTING),
+        (S.HANGING_UP, D.close, S.ABORTING),
+        (S.ABORTING, D.close, S.DECIDING),
+        (S.DECIDING, D.decide, S.DECIDING),
+        (S.ENDING, D.close, S.CLOSED),
+    ],
+)
+def test_every_phase_has_a_deadline(state: State, seconds: float, then: State) -> None:
+    machine = in_state(state)
+    assert machine.deadline == seconds
+    assert machine.expire(seconds - 0.001) == ()
+    assert machine.state is state
+    machine.expire(seconds)
+    assert machine.state is then
+
+
+@pytest.mark.parametrize("state", sorted(set(State) - OVER - LIVE - {S.NEW, S.HANGING_UP, S.ENDING}, key=lambda s: s.name))
+def test_patience_ends_an_outage_in_every_state_in_which_no_link_is_up(state: State) -> None:
+    machine = in_state(state, settings=Settings(patience=0.001))
+    machine.outage(0.0)
+    assert C.ESCALATE in machine.expire(0.001)
+    assert machine.state is S.ESCALATED
+
+
+def test_a_link_that_comes_up_ends_the_outage() -> None:
+    machine = in_state(S.SETTING_UP)
+    machine.outage(0.0)
+    machine.feed(I.UP, 1.0)
+    assert machine.deadline == math.inf
+
+
+def test_a_wait_dials_when_it_is_over() -> None:
+    machine = in_state(S.DECIDING)
+    assert machine.wait(3.5, 1.0) == ()
+    assert machine.deadline == 3.5
+    assert machine.expire(3.5) == (C.DIAL,)
+    assert machine.state is S.DIALLING
+
+
+def test_a_sign_of_life_excuses_the_sign_deadline_but_not_the_reply_deadline() -> None:
+    machine = in_state(S.EXPECTING)
+    assert machine.expire(D.sign, sign_at=0.01) == ()
+    assert machine.state is S.EXPECTING
+    assert machine.deadline == D.reply
+    assert machine.expire(D.reply, sign_at=D.reply) == (C.ABORT,)
+    assert machine.last is I.REPLY_OVERDUE
+
+
+def test_a_sign_from_before_the_question_excuses_nothing() -> None:
+    machine = in_state(S.LISTENING)
+    machine.feed(I.TURN_ENDED, 10.0)
+    assert machine.expire(10.0 + D.sign, sign_at=9.9) == (C.ABORT,)
+
+
+def test_a_reply_that_goes_on_or_still_plays_is_not_stalled() -> None:
+    machine = in_state(S.REPLYING)
+    machine.expire(D.sign, sign_at=1.0)
+    assert machine.expire(D.reply, sign_at=1.0, output_at=5.0) == ()
+    assert machine.deadline == 5.0 + D.reply
+    assert machine.expire(machine.deadline, output_at=5.0) == (C.ABORT,)
+
+
+def test_the_users_speech_alone_arms_a_sign_but_no_reply_deadline() -> None:
+    machine = in_state(S.SPEAKING)
+    assert machine.feed(I.SPEECH_ENDED, 2.0) == (C.PING,)
+    assert machine.deadline == 2.0 + D.sign
+    assert machine.expire(2.0 + D.sign, sign_at=2.05) == ()
+    assert machine.deadline == math.inf, "a noise that the service took for no turn must end nothing"
+
+
+@pytest.mark.parametrize(("time_left", "window"), [(300.0, 240.0), (50.0, 0.0), (3.0, 0.0), (1.0, 0.0)])
+def test_a_handover_is_sought_in_the_last_minute_while_nobody_speaks(time_left: float, window: float) -> None:
+    machine = in_state(S.LISTENING)
+    machine.announce(time_left, 0.0)
+    assert machine.deadline == window
+    assert machine.expire(window) == (C.HANG_UP,)
+    assert (machine.state, machine.last) == (S.HANGING_UP, I.HANDOVER_DUE)
+
+
+@pytest.mark.parametrize("state", [S.SPEAKING, S.REPLYING, S.IN_TOOL_CALL])
+def test_a_handover_waits_for_the_turn_but_not_beyond_the_end(state: State) -> None:
+    machine = in_state(state)
+    machine.announce(50.0, 0.0)
+    while machine.deadline < 50.0 - 1.0 - D.close:
+        machine.expire(machine.deadline, sign_at=machine.deadline, output_at=machine.deadline)
+        assert machine.state is state
+    assert machine.deadline == 50.0 - 1.0 - D.close
+    assert machine.expire(machine.deadline) == (C.HANG_UP,)
+
+
+def test_a_handover_comes_as_soon_as_the_turn_ends() -> None:
+    machine = in_state(S.REPLYING)
+    machine.announce(50.0, 0.0)
+    machine.expire(D.sign, sign_at=1.0)
+    machine.feed(I.REPLY_ENDED, 7.0)
+    assert machine.deadline <= 7.0
+    assert machine.expire(7.0) == (C.HANG_UP,)
+
+
+def test_repeated_announcements_keep_the_earliest_end() -> None:
+    machine = in_state(S.REPLYING)
+    machine.announce(50.0, 0.0)
+    first = machine._timers[I.HANDOVER_DUE]
+    machine.announce(300.0, 1.0)
+    assert machine._timers[I.HANDOVER_DUE] == first
+
+
+def test_counters_clear_only_after_a_healthy_stretch_with_something_useful() -> None:
+    machine = in_state(S.LISTENING)
+    assert machine.deadline == math.inf
+    machine.useful(0.0, 4.0)
+    assert machine.deadline == Settings().healthy_after
+    assert machine.expire(machine.deadline) == (C.HEALTHY,)
+
+
+def test_an_application_that_lags_stops_the_reply_deadlines_and_escalates_in_the_end() -> None:
+    machine = in_state(S.EXPECTING)
+    machine.lag(0.0, paused=True)
+    while machine.state is S.EXPECTING:
+        machine.expire(machine.deadline)
+    assert (machine.state, machine.last) == (S.ESCALATED, I.LAG_OVERDUE)
+
+
+def test_an_application_that_catches_up_is_not_escalated() -> None:
+    machine = in_state(S.LISTENING)
+    machine.lag(0.0, paused=True)
+    machine.lag(5.0, paused=False)
+    assert machine.deadline == math.inf
+
+
+@given(st.lists(st.tuples(st.sampled_from(sorted(Input, key=lambda i: i.name)), st.floats(0.0, 100.0)), max_size=60))
+def test_whatever_happens_a_session_without_a_link_never_waits_for_ever(steps: list[tuple[Input, float]]) -> None:
+    machine, now = Machine(Settings()), 0.0
+    for happened, after in steps:
+        now += after
+        while machine.deadline <= now and machine.state not in OVER:
+            machine.expire(machine.deadline)
+        if happened is I.WAIT and happened in TABLE[machine.state]:
+            machine.wait(now + after, now)
+        elif happened in TABLE[machine.state]:
+            machine.feed(happened, now)
+        assert machine.deadline < math.inf or machine.state in OVER | LIVE | {S.NEW}
+        assert machine.state not in DOING or machine.deadline <= now + D.credential + D.dial + D.setup
+
+
+def test_the_diagram_shows_every_state() -> None:
+    text = diagram()
+    for state in State:
+        assert state.value.replace(" ", "_") in text

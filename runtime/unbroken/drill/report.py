@@ -1,0 +1,202 @@
+"""The drill's result: a row per strike, the service's own count of the audio, and the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from unbroken.drill.tally import Outage, Replies, Tally
+
+__all__ = ["DrillReport", "Row", "ServiceCount", "Struck", "rows_of", "verdict_of"]
+
+
+class Struck(msgspec.Struct, kw_only=True):
+    """One strike of the schedule, and when it fell.
+
+    Attributes:
+        fault: what struck, as the schedule spells it.
+        due: seconds into the drill at which it was due.
+        at: seconds into the drill at which it struck; None: it did not.
+    """
+
+    fault: str
+    due: float
+    at: float | None = None
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One strike and what it led to.
+
+    Attributes:
+        number: from 1, in the order in which they struck.
+        fault: what struck, as the schedule spells it.
+        due: seconds into the drill at which it was due.
+        at: seconds into the drill at which it struck; None: it did not.
+        outage: the outage that it led to; None: none.
+        shared: the outage is an earlier row's too, since it lasted still when this one struck.
+        survived: it struck, and the session went on.
+    """
+
+    number: int
+    fault: str
+    due: float
+    at: float | None
+    outage: Outage | None
+    shared: bool
+    survived: bool
+
+
+class ServiceCount(msgspec.Struct, frozen=True, kw_only=True):
+    """What the service counted of the user's audio, in the context that survived, in milliseconds.
+
+    Attributes:
+        sent_ms: speech that the caller said.
+        heard_ms: of it, what the service has.
+        told_ms: of it, what crossed to a fresh session as a transcript only.
+        lost_ms: of it, what the service has in no form.
+        repeated_ms: audio that came twice.
+        reordered_ms: audio that came out of order.
+    """
+
+    sent_ms: float = 0.0
+    heard_ms: float = 0.0
+    told_ms: float = 0.0
+    lost_ms: float = 0.0
+    repeated_ms: float = 0.0
+    reordered_ms: float = 0.0
+
+
+class DrillReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``--json`` writes.
+
+    Attributes:
+        unbroken: the version that was drilled.
+        provider: "gemini", …
+        simulated: the service was simulated; False: the links of a real one were cut on this side.
+        harsh: the simulated service had every pitfall that is known of the real one.
+        seed: of a random schedule; None: the schedule was not random.
+        seconds: how long the caller spoke.
+        speech: what the caller said.
+        route: ``provider/model``, the preferred one first.
+        links: connections that carried the session.
+        rows: one per strike.
+        unprovoked: outages that no strike led to.
+        replies: what became of the model's replies.
+        service: the service's count; None: a real service counts nothing.
+        broken: promises that were broken, one sentence each; empty: all was kept.
+    """
+
+    unbroken: str
+    provider: str
+    simulated: bool
+    harsh: bool
+    seed: int | None
+    seconds: float
+    speech: str
+    route: tuple[str, ...]
+    links: int
+    rows: tuple[Row, ...]
+    unprovoked: tuple[Outage, ...]
+    replies: Replies
+    service: ServiceCount | None
+    broken: tuple[str, ...] = ()
+
+    @property
+    def outages(self) -> list[Outage]:
+        """Every outage once, in order."""
+        provoked = [row.outage for row in self.rows if row.outage is not None and not row.shared]
+        return sorted([*provoked, *self.unprovoked], key=lambda outage: outage.began)
+
+    @property
+    def uncertain_ms(self) -> float:
+        """User audio that was sent again since nothing said that it had been heard."""
+        return sum(outage.recovered.uncertain_ms for outage in self.outages if outage.recovered is not None)
+
+    @property
+    def repeated_known_ms(self) -> float:
+        """User audio that was sent again although it was known to have been heard."""
+        return sum(outage.repeated_known_ms for outage in self.outages)
+
+
+def rows_of(strikes: Sequence[Struck], tally: Tally) -> tuple[tuple[Row, ...], tuple[Outage, ...]]:
+    """Gives each strike the outage it led to.
+
+    That is the outage that lasted when it struck, else the next to begin before a later strike's own. Outages may begin up
+    to a detection deadline after the strike.
+
+    Returns:
+        The rows, and the outages that no strike led to.
+    """
+    free = list(tally.outages)
+    rows: list[Row] = []
+    last: Outage | None = None
+    for number, strike in enumerate(sorted(strikes, key=_when), 1):
+        outage, shared = None, False
+        if strike.at is not None:
+            if last is not None and last.began <= strike.at < (last.ended if last.ended is not None else float("inf")):
+                outage, shared = last, True
+            else:
+                outage = next((candidate for candidate in free if candidate.began >= strike.at - 0.05), None)
+                if outage is not None:
+                    free.remove(outage)
+                    last = outage
+        survived = strike.at is not None and (outage is None or outage.ended is not None)
+        rows.append(
+            Row(
+                number=number,
+                fault=strike.fault,
+                due=strike.due,
+                at=strike.at,
+                outage=outage,
+                shared=shared,
+                survived=survived,
+            )
+        )
+    return tuple(rows), tuple(free)
+
+
+def _when(strike: Struck) -> float:
+    return strike.due if strike.at is None else strike.at
+
+
+def verdict_of(report: DrillReport, tally: Tally) -> tuple[str, ...]:
+    """Names the promises that were broken, one sentence each; nothing: all were kept."""
+    broken: list[str] = []
+    if tally.escalated is not None:
+        broken.append(f"The session was given up: {tally.escalated.because}")
+    for row in report.rows:
+        if row.at is None:
+            broken.append(f"Strike {row.number} ({row.fault}) never struck.")
+        elif not row.survived:
+            broken.append(f"Strike {row.number} ({row.fault}) was not survived.")
+    if any(outage.ended is None for outage in report.unprovoked):
+        broken.append("An outage that no strike led to did not end.")
+    broken.extend(_audio_promises(report))
+    if tally.replies.open > 0:
+        broken.append(f"Replies that began and never ended: {tally.replies.open}.")
+    return tuple(broken)
+
+
+def _audio_promises(report: DrillReport) -> list[str]:
+    broken: list[str] = []
+    if report.repeated_known_ms > 0:
+        broken.append(f"Repeated of what was known to be heard: {report.repeated_known_ms:.0f} ms of user audio.")
+    count = report.service
+    if count is None:
+        lost = sum(outage.recovered.lost_ms for outage in report.outages if outage.recovered is not None)
+        if lost > 0:
+            broken.append(f"Lost by the session's own count: {lost:.0f} ms of user audio.")
+        return broken
+    if count.lost_ms > 0:
+        broken.append(f"Lost by the service's count: {count.lost_ms:.0f} ms of user audio.")
+    if count.reordered_ms > 0:
+        broken.append(f"Out of order by the service's count: {count.reordered_ms:.0f} ms of user audio.")
+    undeclared = count.repeated_ms - report.uncertain_ms
+    if undeclared > _FRAME_MS:
+        broken.append(f"Repeated by the service's count and not declared as uncertain: {undeclared:.0f} ms of user audio.")
+    return broken
+
+
+_FRAME_MS = 20.0
+"""The service counts whole frames, the session counts samples."""

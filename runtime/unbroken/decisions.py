@@ -182,6 +182,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
         rule: id of the rule that fired.
         action: the action that this rule names for itself; None: the policy's default for the kind.
         carry: the carry that this rule names for itself; None: the policy's choice.
+        drop_media: whether the audio kept over the outage is what the peer refused; None: the policy's choice.
         because: one plain sentence: what happened, as the rule understands it.
         advice: what a person can do about it; "": nothing is to be done.
         confidence: 0 to 1; below 1 the same closure is known to have other meanings too.
@@ -192,6 +193,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     rule: str
     action: Action | None = None
     carry: Carry | None = None
+    drop_media: bool | None = None
     because: str = ""
     advice: str = ""
     confidence: float = 1.0

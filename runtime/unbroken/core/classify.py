@@ -2,10 +2,163 @@
 
 from __future__ import annotations
 
+import string
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeAlias
+
 import msgspec
+
+from unbroken.decisions import Action, Carry, Cause, Closure, Facts, Fault, FaultKind, Phase
+from unbroken.errors import ConfigError, UnknownName
+
+__all__ = ["Rule", "Span", "classify"]
+
+Span: TypeAlias = int | tuple[int, int]
+"""One number, or the first and the last of a range."""
+
+_FACTS: Final = frozenset(Facts.__struct_fields__)
+_BLANKS: Final = frozenset({"model", "reason", "status"})
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
-    """One row."""
+    """One row: which closures it fits, and what they mean.
+
+    A column that is left empty fits everything; all columns that are filled have to fit.
+
+    The reason's words are the peer's only where nothing on this side ended the link. So `words` without `causes` fit no
+    closure that has a cause: what the operating system or this side said of itself is never read as if the peer had.
+
+    Attributes:
+        id: unique among the rows that are used together; every fault names it.
+        fault: what such a closure means.
+        platforms: "gemini", "vertex", …; empty: any, also a platform that is not known.
+        phases: where in its life the link was.
+        codes: close codes, single or as ranges with both ends included.
+        http: statuses of a refused upgrade, single or as ranges.
+        causes: what ended the link on this side.
+        words: alternatives of which one has to occur in the reason, in any case of letters; an alternative is one text, or
+            several that all have to occur. Reasons are cut at 123 bytes (RFC 6455 section 5.5) and prefixed with trace ids,
+            so short pieces match and whole sentences may not.
+        facts: fields of `Facts` and what they have to be; of a number: at least that.
+        action: what is to be done instead of the fault's default decision; None: the default.
+        carry: how the conversation is to cross; None: the policy's choice.
+        drop_media: whether the audio kept over the outage is what the peer refused; None: the policy's choice.
+        because: one plain sentence on what happened; ``{model}``, ``{reason}`` and ``{status}`` are filled in.
+        advice: what a person can do about it, filled in likewise; "": nothing is to be done.
+        confidence: 0 to 1; below 1 such a closure is known to have other meanings too.
+        source: where the fact comes from: an RFC, a provider's page, an issue.
+
+    Raises:
+        ConfigError: the row names something that does not exist.
+    """
 
     id: str
+    fault: FaultKind
+    platforms: tuple[str, ...] = ()
+    phases: tuple[Phase, ...] = ()
+    codes: tuple[Span, ...] = ()
+    http: tuple[Span, ...] = ()
+    causes: tuple[Cause, ...] = ()
+    words: tuple[str | tuple[str, ...], ...] = ()
+    facts: Mapping[str, bool | int] = {}
+    action: Action | None = None
+    carry: Carry | None = None
+    drop_media: bool | None = None
+    because: str = ""
+    advice: str = ""
+    confidence: float = 1.0
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        for fact in self.facts:
+            if fact not in _FACTS:
+                raise UnknownName(f"fact in rule {self.id!r}", fact, _FACTS)
+        for text in (self.because, self.advice):
+            for _, blank, _, _ in string.Formatter().parse(text):
+                if blank is not None and blank not in _BLANKS:
+                    raise UnknownName(f"blank in rule {self.id!r}", blank, _BLANKS)
+        if any(isinstance(span, tuple) and span[0] > span[1] for span in (*self.codes, *self.http)):
+            raise ConfigError(f"rule {self.id!r} has a range that ends before it begins")
+        lower = tuple(w.lower() if isinstance(w, str) else tuple(part.lower() for part in w) for w in self.words)
+        msgspec.structs.force_setattr(self, "words", lower)
+
+    def fits(self, closure: Closure, *, reason: str) -> bool:
+        """Says whether the closure is of this row's kind.
+
+        Args:
+            closure: the closure.
+            reason: its reason in lower case.
+        """
+        ending = closure.ending
+        return (
+            (not self.platforms or closure.platform in self.platforms)
+            and (not self.codes or _within(ending.code, self.codes))
+            and (not self.http or _within(ending.http_status, self.http))
+            and (not self.causes or ending.cause in self.causes)
+            and (not self.phases or closure.phase in self.phases)
+            and (not self.facts or _known(closure.facts, self.facts))
+            and (not self.words or ((bool(self.causes) or ending.cause is None) and _said(reason, self.words)))
+        )
+
+
+def classify(closure: Closure, rules: Sequence[Rule]) -> Fault:
+    """Says what a closure means.
+
+    Args:
+        closure: how the link ended.
+        rules: the rows in order, as `unbroken.core.rules.in_order` puts them; the first that fits wins.
+
+    Returns:
+        The fault; of the kind "unknown" where no row fits.
+    """
+    reason = closure.ending.reason.lower()
+    for rule in rules:
+        if rule.fits(closure, reason=reason):
+            return _fault(rule, closure)
+    return _fault(_UNKNOWN, closure)
+
+
+_UNKNOWN: Final = Rule(
+    id="unknown",
+    fault="unknown",
+    because="No rule knows this end ({status}), so it is taken for a fault of the service.",
+    advice="Report this end, so that a rule can be added; until then a row of your own can place it.",
+    confidence=0.0,
+)
+
+
+def _within(number: int | None, spans: Sequence[Span]) -> bool:
+    if number is None:
+        return False
+    return any(number == span if isinstance(span, int) else span[0] <= number <= span[1] for span in spans)
+
+
+def _known(facts: Facts, wanted: Mapping[str, bool | int]) -> bool:
+    for name, value in wanted.items():
+        fact: bool | int = getattr(facts, name)
+        if (fact is not value) if isinstance(value, bool) else (fact < value):
+            return False
+    return True
+
+
+def _said(reason: str, words: Sequence[str | tuple[str, ...]]) -> bool:
+    return any(word in reason if isinstance(word, str) else all(part in reason for part in word) for word in words)
+
+
+def _fault(rule: Rule, closure: Closure) -> Fault:
+    blanks = {
+        "model": closure.model or "the model",
+        "reason": closure.ending.reason,
+        "status": closure.ending.describe(),
+    }
+    return Fault(
+        kind=rule.fault,
+        rule=rule.id,
+        action=rule.action,
+        carry=rule.carry,
+        drop_media=rule.drop_media,
+        because=rule.because.format_map(blanks),
+        advice=rule.advice.format_map(blanks),
+        confidence=rule.confidence,
+        retry_after=closure.ending.retry_after,
+    )

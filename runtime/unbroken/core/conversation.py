@@ -1,0 +1,425 @@
+"""What was said, in words; which reply is in flight; and what the application is shown of it."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Literal
+
+import msgspec
+
+from unbroken.core.ledger import Placed, ToolLedger
+from unbroken.core.playout import Playout
+from unbroken.decisions import Carry
+from unbroken.messages import (
+    Audio,
+    Event,
+    GenerationComplete,
+    Interrupted,
+    ModelTranscript,
+    ReplyBegan,
+    ReplyEnd,
+    ReplyEnded,
+    Text,
+    ToolCall,
+    ToolCallCancelled,
+    ToolResult,
+    Turn,
+    TurnComplete,
+    Usage,
+    UserActivity,
+    UserText,
+    UserTranscript,
+    WireEvent,
+)
+
+__all__ = ["Conversation", "Outcome"]
+
+_TURN_BOUND = 20_000
+"""Characters kept of one turn, the last ones."""
+
+_LATE = 1.0
+"""Seconds after a reply's end in which a transcript still belongs to the turn that was answered."""
+
+
+class Outcome(msgspec.Struct, frozen=True, gc=False):
+    """What one event from the wire comes to.
+
+    Attributes:
+        events: what the application sees, in order.
+        useful: something came that only a working link brings: a reply, a transcript, a tool call.
+        user_turn_ended: the end of a turn of the user's is acknowledged; journal first, then `Conversation.acknowledged`.
+        reply_began: a reply began.
+        reply_ended: a reply ended, or a turn of the model's without any output did.
+        answers: calls that were answered before; to be put into the outbox at once.
+    """
+
+    events: tuple[Event, ...] = ()
+    useful: bool = False
+    user_turn_ended: bool = False
+    reply_began: bool = False
+    reply_ended: bool = False
+    answers: tuple[ToolResult, ...] = ()
+
+
+_NOTHING = Outcome()
+
+
+class _Said:
+    """One turn, while it may still change."""
+
+    __slots__ = ("answered", "closed", "pieces", "position", "role", "seq", "size", "spoken")
+
+    def __init__(self, role: Literal["user", "model", "tool"], *, text: str = "", spoken: bool, seq: int = 0) -> None:
+        self.role: Literal["user", "model", "tool"] = role
+        self.pieces = [text] if text else []
+        self.size = len(text)
+        self.spoken = spoken
+        """It is made of the user's audio, or answers it, so it is said again where that audio is replayed."""
+        self.seq = seq
+        self.position: int | None = None
+        self.answered = False
+        self.closed = False
+
+    def add(self, text: str) -> None:
+        self.pieces.append(text)
+        self.size += len(text)
+        if self.size > _TURN_BOUND:
+            self.pieces = [self.text[-_TURN_BOUND:]]
+            self.size = len(self.pieces[0])
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces)
+
+
+class Conversation:
+    """Turns what a link says into what the application sees, and keeps what another link would have to be told.
+
+    A reply begins with the first output of any kind: a thought, a word, a sound, a tool call. So whatever the model puts out
+    lies between a `ReplyBegan` and its `ReplyEnded`.
+
+    Args:
+        history_bound: turns that are kept.
+
+    Attributes:
+        ledger: the tool calls.
+        playout: how much of the reply can have been heard.
+        reply_owed: the user's turn has ended, and no reply has been completed since.
+    """
+
+    def __init__(self, history_bound: int = 200) -> None:
+        self.ledger = ToolLedger()
+        self.playout = Playout()
+        self.reply_owed: bool = False
+        self._turns: deque[_Said] = deque()
+        self._bound = history_bound
+        self._told = 0
+        self._link = 0
+        self._replies = 0
+        self._replying = False
+        self._generated = False
+        self._user: _Said | None = None
+        self._model: _Said | None = None
+        self._unplaced: list[Placed] = []
+        self._asked = False
+        self._speaking = False
+        self._swallow = False
+        self._ended_at = float("-inf")
+
+    # -- What the wire says -------------------------------------------------------------------------------------------
+
+    def on_event(self, event: WireEvent, *, link: int, now: float, heard: int) -> Outcome:
+        """Takes one event of a link.
+
+        Args:
+            event: what the link's connection decoded.
+            link: the link's number; what an older link than the current one says is ignored.
+            now: the present.
+            heard: up to here the context is known to have heard the user's audio, in samples.
+        """
+        if link != self._link:
+            if link < self._link:
+                return _NOTHING
+            self.begin_link(link, known=heard, start=heard)
+        if type(event) is Audio:
+            began = None if self._replying else self._begin_reply()
+            self.playout.add(len(event.pcm), rate=event.rate, now=now)
+            return Outcome((event,), useful=True) if began is None else self._with(began, event)
+        if self._unplaced:
+            self.acknowledged(heard)
+        match event:
+            case Text() | ModelTranscript():
+                began = None if self._replying else self._begin_reply()
+                if event.text and not (isinstance(event, Text) and event.thought):
+                    self._model_said(event.text)
+                return Outcome((event,), useful=True) if began is None else self._with(began, event)
+            case UserTranscript():
+                return self._user_said(event, now)
+            case UserActivity():
+                return self._activity(event)
+            case ToolCall():
+                return self._tool_call(event)
+            case ToolCallCancelled(call_ids=call_ids):
+                ids = self.ledger.cancel(call_ids, link=link)
+                return Outcome((ToolCallCancelled(call_ids=ids),)) if ids else _NOTHING
+            case Interrupted():
+                return self._interrupted(event, now)
+            case GenerationComplete():
+                self._generated = True
+                return _NOTHING
+            case TurnComplete():
+                return self._turn_complete(event, now=now, heard=heard)
+            case Usage():
+                return Outcome((event,))
+            case _:
+                return _NOTHING
+
+    def acknowledged(self, heard: int) -> None:
+        """Says up to where the user had been heard when the last turn ended; call it after `Outcome.user_turn_ended`."""
+        for placed in self._unplaced:
+            placed.position = heard
+        self._unplaced.clear()
+
+    def link_lost(self, now: float) -> tuple[Event, ...]:
+        """The current link is over; a reply that was in flight is cut, or complete where all of it had come."""
+        if not self._replying:
+            return ()
+        if self._generated:
+            self.reply_owed = False
+            return (self._end_reply("complete", now),)
+        self.reply_owed = True
+        return (self._end_reply("cut", now),)
+
+    def begin_link(self, link: int, *, known: int, start: int, carry: Carry = "nothing", open_turn: bool = False) -> None:
+        """Another link is current. What the user says again leaves the history.
+
+        Args:
+            link: its number.
+            known: up to here its context holds the user's audio (`Plan.known`).
+            start: from here the audio is sent (`Plan.start`).
+            carry: how the conversation crossed.
+            open_turn: keep the turn that the user had not finished: not all of its audio is replayed (`Plan.lost`).
+        """
+        if self._link:
+            kept = [said for said in self._turns if _stands(said, start, open_turn=open_turn)]
+            self._told = min(self._told, start)
+            self._turns = deque(kept)
+        self._link = link
+        self._user = self._model = None
+        self._unplaced.clear()
+        self._speaking = self._swallow = self._generated = False
+        self.ledger.begin_link(link, known=known, told=carry == "history")
+
+    # -- What the application says ------------------------------------------------------------------------------------
+
+    def said(self, text: UserText, *, seq: int = 0) -> None:
+        """A link was given a text of the user's.
+
+        Args:
+            text: the text.
+            seq: its number in the outbox, by which a text that is sent again is known; 0: it has none.
+        """
+        if not seq or all(said.seq != seq for said in self._turns):
+            self._keep(_Said("user", text=text.text, spoken=False, seq=seq))
+        if text.turn_complete:
+            self.reply_owed = self._asked = True
+
+    def answer(self, call_id: str, result: object, *, scheduling: str | None = None) -> ToolResult | None:
+        """The application answers a call; see `ToolLedger.answer`. What is returned goes into the outbox."""
+        answer = self.ledger.answer(call_id, result, scheduling=scheduling)
+        if answer is not None:
+            self._keep(_Said("tool", text=self.ledger.in_words(answer), spoken=False))
+        return answer
+
+    def deliver(self, result: ToolResult, *, link: int) -> ToolResult | Turn | None:
+        """Gives an answer its form when it is sent; see `ToolLedger.deliver`."""
+        form = self.ledger.deliver(result, link=link)
+        if isinstance(form, ToolResult) and result.scheduling != "SILENT":
+            self.reply_owed = self._asked = True
+        return form
+
+    @property
+    def tools_in_flight(self) -> tuple[ToolCall, ...]:
+        """The calls that the application has not answered and the model still wants."""
+        return self.ledger.pending
+
+    @property
+    def replying(self) -> bool:
+        """A reply has begun and not ended."""
+        return self._replying
+
+    # -- What is known in words ---------------------------------------------------------------------------------------
+
+    def history(self, upto: int | None = None, *, open_turn: bool = False) -> tuple[Turn, ...]:
+        """Returns the conversation in words, in order; neighbours of one role are joined.
+
+        Args:
+            upto: user audio from this position on will be replayed, so what was said there is left out: it would be said
+                twice. None: everything.
+            open_turn: with ``upto``: keep the turn that the user had not finished.
+        """
+        turns: list[Turn] = []
+        for said in self._turns:
+            text = said.text.strip()
+            if not text or (upto is not None and not _stands(said, upto, open_turn=open_turn)):
+                continue
+            last = turns[-1] if turns else None
+            if last is not None and last.role == said.role and said.role != "tool":
+                turns[-1] = Turn(role=last.role, text=f"{last.text} {text}")
+            else:
+                turns.append(Turn(role=said.role, text=text))
+        return tuple(turns)
+
+    @property
+    def told(self) -> int:
+        """Up to here the user's audio is told by the history: the position of the last finished turn with a transcript."""
+        spoken = (said for said in self._turns if said.role == "user" and said.spoken and said.size)
+        return max([self._told, *(said.position for said in spoken if said.position is not None)])
+
+    # -- Inside -------------------------------------------------------------------------------------------------------
+
+    def _begin_reply(self) -> Outcome:
+        """Begins a reply; unless only a text or a tool's answer asked for it, it acknowledges the user's turn."""
+        self._replies += 1
+        self._replying = True
+        self._generated = self._swallow = False
+        self.playout.restart()
+        spoke = self._speaking or (self._user is not None and not self._user.answered)
+        ended = spoke or not self._asked
+        self._asked = self._speaking = False
+        if self._user is None or self._user.answered:
+            # A transcript may come later than the reply that it belongs before: keep its place.
+            self._user = self._keep(_Said("user", spoken=True))
+            self._unplaced.append(self._user)
+        elif self._user.position is None:
+            self._unplaced.append(self._user)
+        self._user.answered = True
+        self._model = None
+        return Outcome(
+            (ReplyBegan(reply=self._replies, link=self._link),), useful=True, user_turn_ended=ended, reply_began=True
+        )
+
+    def _with(self, began: Outcome, *events: Event, answers: tuple[ToolResult, ...] = ()) -> Outcome:
+        return msgspec.structs.replace(began, events=began.events + events, answers=answers)
+
+    def _end_reply(self, how: ReplyEnd, now: float, reason: str = "") -> ReplyEnded:
+        received, heard = self.playout.received_ms, self.playout.heard_ms(now)
+        if self._model is not None and how != "complete":
+            # What was received of a cut reply keeps playing; an interruption silences what was not yet played.
+            share = heard / received if how == "interrupted" and received else 1.0
+            _cut_short(self._model, share)
+        if how == "interrupted":
+            self.playout.flush()
+        else:
+            self._ended_at = now
+        self._replying = False
+        self._model = None
+        return ReplyEnded(reply=self._replies, how=how, received_ms=received, heard_ms=heard, reason=reason)
+
+    def _model_said(self, text: str) -> None:
+        if self._model is None:
+            self._model = self._keep(_Said("model", spoken=True))
+            self._unplaced.append(self._model)
+        self._model.add(text)
+
+    def _user_said(self, event: UserTranscript, now: float) -> Outcome:
+        if event.interim:
+            return Outcome((event,), useful=True)
+        user = self._user
+        late = user is not None and user.answered and not self._replying and now - self._ended_at > _LATE
+        if user is None or user.closed or late:
+            user = self._user = self._keep(_Said("user", spoken=True))
+        if event.text:
+            user.add(event.text)
+        if not event.finished:
+            return Outcome((event,), useful=True)
+        user.closed = True
+        if user.answered:
+            return Outcome((event,), useful=True)
+        return self._turn_ended(user, event)
+
+    def _activity(self, event: UserActivity) -> Outcome:
+        if event.speaking:
+            self._speaking = True
+            if self._user is not None and self._user.answered:
+                self._user.closed = True
+            return Outcome((event,))
+        spoke, self._speaking = self._speaking, False
+        if self._user is None or self._user.answered:
+            if not spoke:
+                return Outcome((event,))
+            self._user = self._keep(_Said("user", spoken=True))
+        return self._turn_ended(self._user, event)
+
+    def _turn_ended(self, user: _Said, event: Event) -> Outcome:
+        if user.position is None:
+            self._unplaced.append(user)
+        self.reply_owed = True
+        return Outcome((event,), useful=True, user_turn_ended=True)
+
+    def _tool_call(self, event: ToolCall) -> Outcome:
+        began = _NOTHING if self._replying else self._begin_reply()
+        shown, placed = self.ledger.call(event, link=self._link)
+        if placed is not None:
+            self._unplaced.append(placed)
+        outcome = msgspec.structs.replace(began, useful=True)
+        match shown:
+            case ToolCall():
+                return self._with(outcome, shown)
+            case ToolResult():
+                return self._with(outcome, answers=(shown,))
+            case None:
+                return outcome
+
+    def _interrupted(self, event: Interrupted, now: float) -> Outcome:
+        self._swallow = True
+        self.reply_owed = False
+        if self._user is not None and self._user.answered:
+            self._user.closed = True
+        if not self._replying:
+            self.playout.flush()
+            return Outcome((event,))
+        return Outcome((event, self._end_reply("interrupted", now)), reply_ended=True)
+
+    def _turn_complete(self, event: TurnComplete, *, now: float, heard: int) -> Outcome:
+        if self._swallow and not self._replying:
+            # An interrupted turn is closed by a TurnComplete of its own, which says nothing about the next.
+            self._swallow = False
+            return _NOTHING
+        if not event.more:
+            self.reply_owed = False
+        self.ledger.reply_completed(heard)
+        ended = (self._end_reply("complete", now, event.reason),) if self._replying else ()
+        return Outcome(ended, reply_ended=True)
+
+    def _keep(self, said: _Said) -> _Said:
+        self._turns.append(said)
+        if len(self._turns) > self._bound:
+            gone = self._turns.popleft()
+            if gone.role == "user" and gone.spoken and gone.size and gone.position is not None:
+                self._told = max(self._told, gone.position)
+        return said
+
+    def __repr__(self) -> str:
+        state = f"reply {self._replies} in flight" if self._replying else "reply owed" if self.reply_owed else "at rest"
+        tools = len(self.ledger.pending)
+        return f"<Conversation link {self._link}, {state}, {tools} tool{'' if tools == 1 else 's'} in flight>"
+
+
+def _stands(said: _Said, upto: int, *, open_turn: bool) -> bool:
+    """Says whether a turn stays in the history where the user's audio is replayed from a position on."""
+    if not said.spoken:
+        return True
+    if said.position is None:
+        return open_turn and said.role == "user" and not said.answered
+    return said.position <= upto
+
+
+def _cut_short(said: _Said, share: float) -> None:
+    text = said.text
+    kept = text[: int(len(text) * min(1.0, share))]
+    if len(kept) < len(text) and not text[len(kept)].isspace():
+        kept = kept[: kept.rfind(" ") + 1]
+    kept = kept.rstrip()
+    said.pieces = [f"{kept}…"] if kept else []
+    said.size = len(kept) + 1 if kept else 0

@@ -1,0 +1,399 @@
+"""The user's audio by position: what was sent, what the model is known to have heard, and what a new link has to carry.
+
+Positions are samples of the user's audio since the session began. A *context* is what a model remembers: it lives on one
+link, and on the links that resume it by handle. The journal's duty is that no sample vanishes silently: at every crossing
+each one is known to the context that survives, or replayed to it, or counted as lost, or quiet.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import deque
+from collections.abc import Iterator
+
+import msgspec
+
+from unbroken.core.audio import SAMPLE, SpeechMap
+from unbroken.decisions import Carry
+
+__all__ = ["Journal", "Plan"]
+
+_TICK = 0.04
+"""Seconds between the moments that are kept of what was sent when."""
+
+_TICKS = 256
+"""How many such moments are kept: ten seconds of live audio, far more than any acknowledgement lags."""
+
+_INDEXES = 4096
+"""How many client messages are kept with their position, while no handle update consumes them."""
+
+_GAP = 0.3
+"""Seconds of quiet that part what was said before from what is said after."""
+
+_WITHIN = 5.0
+"""Seconds in which a speaker makes such a gap; longer noise without one is a noisy line."""
+
+_COUNTED = 64
+"""Stretches that are remembered as counted."""
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a new link carries of the user's audio. All lengths are samples.
+
+    ``known <= start``, and ``start - known == lost + silence + counted``; what follows ``start`` is replayed.
+
+    Attributes:
+        carry: how the conversation crosses.
+        known: up to here the context holds the audio, by snapshot or in words.
+        start: from here the audio is sent.
+        sent: up to here it had been sent before, on links of the context that goes on or is left.
+        replayed: from ``start`` to the end at the time of the plan: sent again, or late.
+        uncertain: of that, what the context that goes on may hold already, since nothing says that it does not.
+        lost: speech that no link will carry.
+        silence: quiet that is left out.
+        counted: what is left out now and was settled by an earlier plan (see `Journal.settle`).
+        told: audio that crosses in words.
+    """
+
+    carry: Carry = "nothing"
+    known: int = 0
+    start: int = 0
+    sent: int = 0
+    replayed: int = 0
+    uncertain: int = 0
+    lost: int = 0
+    silence: int = 0
+    counted: int = 0
+    told: int = 0
+
+
+class Journal:
+    """The user's audio that may still be needed, and what is known of the rest.
+
+    Args:
+        rate: samples per second.
+        bound: seconds of audio that are retained.
+
+    Attributes:
+        begin: the first position that is retained.
+        end: the position after the last sample.
+        floor: nothing before will be needed again.
+        heard: up to here the current context is known to have heard.
+        position: up to here the current link was given the audio.
+        link: the current link's number; 0: none was begun.
+        dropped: samples dropped at the bound that no link of the current context was ever given.
+    """
+
+    def __init__(self, *, rate: int, bound: float) -> None:
+        self.rate = rate
+        self.begin: int = 0
+        self.end: int = 0
+        self.floor: int = 0
+        self.heard: int = 0
+        self.position: int = 0
+        self.link: int = 0
+        self.dropped: int = 0
+        self._bound = int(bound * rate)
+        self._small = rate // 50
+        self._starts: list[int] = []
+        self._chunks: list[bytes] = []
+        self._times: list[float] = []
+        self._head = 0
+        self._odd = b""
+        self._speech = SpeechMap()
+        self._given = 0
+        self._ticks: deque[tuple[float, int]] = deque(maxlen=_TICKS)
+        self._last_tick: tuple[float, int] | None = None
+        self._indexes: deque[tuple[int, int]] = deque()
+        self._consumed = 0
+        self._exact: int | None = None
+        self._plan: Plan | None = None
+        self._counted: list[tuple[int, int]] = []
+
+    # -- The audio ----------------------------------------------------------------------------------------------------
+
+    def append(self, pcm: bytes, now: float, *, quiet: bool) -> int:
+        """Takes the next piece of the user's audio, of any length; half a sample at its end waits for the next piece.
+
+        Args:
+            pcm: s16le mono PCM.
+            now: the present.
+            quiet: what `unbroken.core.audio.is_quiet` says of it.
+
+        Returns:
+            The new end.
+        """
+        if self._odd or len(pcm) % SAMPLE:
+            pcm = self._odd + pcm
+            whole = len(pcm) - len(pcm) % SAMPLE
+            pcm, self._odd = pcm[:whole], pcm[whole:]
+        samples = len(pcm) // SAMPLE
+        if not samples:
+            return self.end
+        start = self.end
+        self.end = end = start + samples
+        self._speech.append(samples, quiet=quiet)
+        if self._head < len(self._starts) and end - self._starts[-1] <= self._small:
+            # Pieces of a few samples are joined up to 20 ms, so that the number of chunks is bounded too.
+            self._chunks[-1] += pcm
+        else:
+            if samples > self._bound:
+                start, pcm = end - self._bound, pcm[-self._bound * SAMPLE :]
+            self._starts.append(start)
+            self._chunks.append(pcm)
+            self._times.append(now)
+        if end - self.begin > self._bound:
+            self._drop(end - self._bound)
+        return end
+
+    def read(self, start: int, limit: int) -> bytes:
+        """Returns audio from a position on, at most ``limit`` samples, fewer at the end; no copy where it is one chunk.
+
+        A start before `begin` reads from `begin`.
+        """
+        start = max(start, self.begin)
+        stop = min(start + limit, self.end)
+        if start >= stop:
+            return b""
+        index = self._index(start)
+        first = self._starts[index]
+        chunk = self._chunks[index]
+        if first == start and len(chunk) == (stop - start) * SAMPLE:
+            return chunk
+        return b"".join(self._pieces(index, start, stop))
+
+    def age(self, position: int, now: float) -> float:
+        """Returns how many seconds ago the sample at a position was appended; 0.0 at the end."""
+        if position >= self.end or self._head >= len(self._times):
+            return 0.0
+        return max(0.0, now - self._times[self._index(max(position, self.begin))])
+
+    def position_at(self, time: float) -> int:
+        """Returns the first retained position that was appended at or after a time (to 20 ms); the end: there is none."""
+        index = bisect_left(self._times, time, self._head)
+        return max(self.begin, self._starts[index]) if index < len(self._starts) else self.end
+
+    def first_speech(self, start: int, *, preroll: float = 0.3) -> int:
+        """Returns where to begin so that nothing said at or after ``start`` is missed.
+
+        Args:
+            start: the earliest answer.
+            preroll: seconds to begin before the first speech.
+
+        Returns:
+            A position; the end: nothing was said.
+        """
+        speech = self._speech.first_speech(start)
+        return self.end if speech >= self.end else max(start, speech - int(preroll * self.rate))
+
+    def speech_between(self, a: int, b: int) -> int:
+        """Returns how many samples from ``a`` up to ``b`` lie in chunks that were not quiet."""
+        return self._speech.speech_between(a, b)
+
+    def quiet_gap_before(self, position: int, *, shortest: float = _GAP, within: float = _WITHIN) -> int | None:
+        """Returns the end of the latest quiet stretch at or before a position, in that stretch the position itself.
+
+        Args:
+            position: where to look from.
+            shortest: seconds; shorter stretches are pauses between words.
+            within: seconds before the position in which the stretch must end.
+
+        Returns:
+            A position; None: there is no such stretch.
+        """
+        return self._speech.gap_before(position, shortest=int(shortest * self.rate), within=int(within * self.rate))
+
+    def forget(self, upto: int) -> None:
+        """Lets go of what lies before a position: no context that may still be crossed to will need it."""
+        upto = min(upto, self.end)
+        if upto <= self.floor:
+            return
+        self.floor = upto
+        self._speech.forget(upto - int(_WITHIN * self.rate))
+        self._counted = [(a, b) for a, b in self._counted if b > upto]
+        if upto > self.begin:
+            self._drop(upto)
+
+    # -- What was sent ------------------------------------------------------------------------------------------------
+
+    def begin_link(self, link: int, start: int) -> None:
+        """A link is up, and audio on it starts at a position. The newest `plan`, if there is one, takes effect.
+
+        Args:
+            link: its number.
+            start: `Plan.start`, or 0 for a first link without a plan.
+        """
+        plan, self._plan = self._plan, None
+        if plan is not None:
+            self.heard = min(plan.known, start)
+            self._given = max(self._given, start) if plan.carry == "handle" else start
+        else:
+            self.heard = min(self.heard, start)
+            self._given = max(self._given, start)
+        self.link = link
+        self.position = start
+        self._consumed = self.heard
+        self._ticks.clear()
+        self._last_tick = None
+        self._indexes.clear()
+
+    def sent(self, upto: int, now: float) -> None:
+        """The current link was given the audio up to a position."""
+        self.position = upto
+        if upto > self._given:
+            self._given = upto
+        last = self._last_tick
+        if last is not None and (not self._ticks or last[0] - self._ticks[-1][0] >= _TICK):
+            self._ticks.append(last)
+        self._last_tick = (now, upto)
+
+    def sent_index(self, index: int, upto: int) -> None:
+        """Client message ``index`` of the current link carried the audio up to a position; only where handles name them."""
+        self._indexes.append((index, upto))
+        if len(self._indexes) > _INDEXES:
+            # Every other one goes: coarser, and still never too far, since a lookup takes the latest one before.
+            self._indexes = deque(pair for place, pair in enumerate(self._indexes) if place % 2)
+
+    def sent_at(self, time: float) -> int:
+        """Returns up to where the current link is known to have been given the audio by a time (to 40 ms, never too far)."""
+        last = self._last_tick
+        if last is None:
+            return self.heard
+        if time >= last[0]:
+            return last[1]
+        index = bisect_right(self._ticks, time, key=_when)
+        return self._ticks[index - 1][1] if index else self.heard
+
+    # -- What is known ------------------------------------------------------------------------------------------------
+
+    def acknowledge(self, now: float, lag: float) -> int:
+        """The end of a user's turn was acknowledged: a transcript was finished, the voice ended, or a reply began.
+
+        What had been sent ``lag`` seconds ago is heard. Where that is in the middle of speech, the user speaks again, and
+        only what lies before the pause between is. Where there is no pause at all within five seconds, the line is noisy and
+        tells nothing: then the acknowledgement counts as it is.
+
+        Args:
+            now: the present.
+            lag: seconds from the sending of audio to its acknowledgement, at least.
+
+        Returns:
+            The new `heard`; it never goes back.
+        """
+        position = min(self.sent_at(now - lag), self.position)
+        if position > self.heard:
+            gap = self.quiet_gap_before(position)
+            self.heard = max(self.heard, position if gap is None else gap)
+        return self.heard
+
+    def acknowledge_exactly(self, position: int) -> int:
+        """The current context has heard the audio up to a position, for certain. Returns the new `heard`."""
+        self.heard = max(self.heard, min(position, self.position))
+        return self.heard
+
+    def snapshot(self, consumed_index: int | None) -> int:
+        """Returns up to where a handle that was issued just now holds the audio.
+
+        Args:
+            consumed_index: the last client message of the current link that it holds; None: the service does not say, and
+                the handle is taken to hold what is known to be heard.
+        """
+        if consumed_index is None:
+            return self.heard
+        while self._indexes and self._indexes[0][0] <= consumed_index:
+            self._consumed = self._indexes.popleft()[1]
+        self._exact = self._consumed
+        self.acknowledge_exactly(self._consumed)
+        return self._consumed
+
+    # -- The crossing -------------------------------------------------------------------------------------------------
+
+    def plan(self, *, known: int, carry: Carry, now: float, max_age: float, drop_media: bool = False, told: int = 0) -> Plan:
+        """Says what a new link has to carry. Changes nothing before `begin_link`.
+
+        Args:
+            known: up to here the context that the link continues or begins holds the audio: by handle its snapshot, by
+                history what is told in words, else what is to be regarded as done with.
+            carry: how the conversation crosses.
+            now: the present.
+            max_age: seconds; older audio is not replayed.
+            drop_media: nothing is replayed, since the peer refused it.
+            told: samples that cross in words, for the report.
+        """
+        known = min(known, self.end)
+        oldest = max(known, self.begin, self.position_at(now - max_age))
+        start = self.end if drop_media else self.first_speech(oldest)
+        spoken, counted = self._uncounted(known, start)
+        exact = carry != "handle" or known == self._exact
+        self._plan = Plan(
+            carry=carry,
+            known=known,
+            start=start,
+            sent=self._given,
+            replayed=self.end - start,
+            uncertain=0 if exact else max(0, min(self._given, self.end) - start),
+            lost=spoken,
+            silence=start - known - spoken - counted,
+            counted=counted,
+            told=told,
+        )
+        return self._plan
+
+    def settle(self, plan: Plan) -> None:
+        """The application was told of a plan: what it left out is not counted again by a later one."""
+        if plan.start > plan.known:
+            self._counted = _merged([*self._counted, (plan.known, plan.start)])[-_COUNTED:]
+
+    # -- Inside -------------------------------------------------------------------------------------------------------
+
+    def _uncounted(self, a: int, b: int) -> tuple[int, int]:
+        """Returns the speech between two positions that no settled plan counted, and the length of what one did."""
+        spoken, counted, position = 0, 0, a
+        for start, stop in self._counted:
+            start, stop = max(start, position), min(stop, b)
+            if start < stop:
+                spoken += self.speech_between(position, start)
+                counted += stop - start
+                position = stop
+        return spoken + self.speech_between(position, b), counted
+
+    def _drop(self, upto: int) -> None:
+        self.dropped += max(0, upto - max(self.begin, self.floor, self.heard, self._given))
+        self.begin = upto
+        starts = self._starts
+        while self._head < len(starts) and starts[self._head] + len(self._chunks[self._head]) // SAMPLE <= upto:
+            self._chunks[self._head] = b""
+            self._head += 1
+        if self._head > 1024 or self._head == len(starts):
+            del self._starts[: self._head], self._chunks[: self._head], self._times[: self._head]
+            self._head = 0
+
+    def _index(self, position: int) -> int:
+        return bisect_right(self._starts, position, self._head) - 1
+
+    def _pieces(self, index: int, start: int, stop: int) -> Iterator[bytes]:
+        while start < stop:
+            first, chunk = self._starts[index], self._chunks[index]
+            piece = chunk[(start - first) * SAMPLE : (stop - first) * SAMPLE]
+            yield piece
+            start += len(piece) // SAMPLE
+            index += 1
+
+    def __repr__(self) -> str:
+        seconds = (self.end - self.begin) / self.rate
+        unheard = (self.end - min(self.heard, self.end)) / self.rate
+        return f"<Journal link {self.link}, {seconds:.1f} s journalled, {unheard:.1f} s not known heard>"
+
+
+def _when(tick: tuple[float, int]) -> float:
+    return tick[0]
+
+
+def _merged(stretches: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    merged: list[tuple[int, int]] = []
+    for start, stop in sorted(stretches):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], stop))
+        else:
+            merged.append((start, stop))
+    return merged

@@ -1,0 +1,215 @@
+"""Which tools the model asked for, what they answered, and which link knows it: a tool is called once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from unbroken.errors import ConfigError
+from unbroken.messages import ToolCall, ToolResult, Turn
+
+__all__ = ["Placed", "ToolLedger"]
+
+
+class Placed(Protocol):
+    """What stands at a position in the user's audio, once that is known.
+
+    Attributes:
+        position: up to here the user had been heard, in samples; None: not yet known.
+    """
+
+    position: int | None
+
+
+class _Entry:
+    """One call, under every id that it was given."""
+
+    __slots__ = ("again", "call", "cancelled", "delivered", "key", "link", "position", "result", "settled", "wire_id")
+
+    def __init__(self, call: ToolCall, *, link: int, wire_id: str, key: bytes) -> None:
+        self.call = call
+        self.key = key
+        self.link = link
+        """The link that issued it last."""
+        self.wire_id = wire_id
+        """The id that this link knows it by."""
+        self.position: int | None = None
+        self.result: ToolResult | None = None
+        self.delivered = 0
+        """The link that was given the answer last; 0: none."""
+        self.cancelled = False
+        self.settled = False
+        """A reply was completed by a context that had the answer."""
+        self.again = False
+        """The current context may issue it again without knowing that it did."""
+
+
+class ToolLedger:
+    """Every call that is in flight, or that the model might issue again after a recovery.
+
+    Args:
+        bound: calls that are remembered; the oldest settled ones are forgotten first.
+    """
+
+    def __init__(self, *, bound: int = 256) -> None:
+        self._bound = bound
+        self._entries: list[_Entry] = []
+        self._by_id: dict[str, _Entry] = {}
+
+    def call(self, call: ToolCall, *, link: int) -> tuple[ToolCall | ToolResult | None, Placed | None]:
+        """The model issued a call.
+
+        Returns:
+            What follows, and where the call stands (see `Placed`). A `ToolCall` is for the application, its id made unique
+            where the provider used one twice. A `ToolResult` is for the model: the call had been answered before. None: the
+            application is at work on this very call, and its one answer will go to the new id.
+        """
+        key = _key(call)
+        known = self._by_id.get(call.call_id)
+        if known is not None and known.link == link and known.key == key:
+            return None, None
+        for entry in self._entries:
+            if entry.again and entry.key == key and entry.link != link:
+                return self._claim(entry, call.call_id, link=link), None
+        app_id = call.call_id
+        while app_id in self._by_id:
+            app_id = f"{app_id}~{link}"
+        shown = call if app_id == call.call_id else msgspec.structs.replace(call, call_id=app_id)
+        entry = _Entry(shown, link=link, wire_id=call.call_id, key=key)
+        self._entries.append(entry)
+        self._by_id[app_id] = entry
+        self._prune()
+        return shown, entry
+
+    def answer(self, call_id: str, result: Any, *, scheduling: str | None = None) -> ToolResult | None:
+        """The application answers a call.
+
+        Args:
+            call_id: the id of its `ToolCall`.
+            result: a JSON object; any other JSON value is wrapped as ``{"output": value}``.
+            scheduling: see `ToolResult`.
+
+        Returns:
+            What is to be put into the outbox; None: the model no longer wants it.
+
+        Raises:
+            ConfigError: no such call is pending, or the result cannot be written as JSON.
+        """
+        entry = self._by_id.get(call_id)
+        if entry is None or entry.call.call_id != call_id:
+            pending = ", ".join(repr(call.call_id) for call in self.pending) or "none"
+            raise ConfigError(f"no tool call has the id {call_id!r}; pending: {pending}")
+        if entry.result is not None:
+            raise ConfigError(f"the tool call {call_id!r} ({entry.call.name}) was answered before; a call is answered once")
+        payload = result if isinstance(result, Mapping) else {"output": result}
+        try:
+            _json(payload)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"the result of the tool {entry.call.name!r} cannot be written as JSON: {error}") from error
+        entry.result = ToolResult(call_id=call_id, name=entry.call.name, result=payload, scheduling=scheduling)
+        return None if entry.cancelled else entry.result
+
+    def deliver(self, result: ToolResult, *, link: int) -> ToolResult | Turn | None:
+        """Gives an answer the form in which a link can take it, when it is sent.
+
+        Returns:
+            A `ToolResult` under the link's own id where that link issued the call; a `Turn` that tells it in words
+            otherwise; None: the link has it already, or the model no longer wants it.
+        """
+        entry = self._by_id.get(result.call_id)
+        if entry is None:
+            return Turn(role="tool", text=self.in_words(result))
+        if entry.cancelled or entry.delivered == link:
+            return None
+        entry.delivered = link
+        if entry.link == link:
+            return msgspec.structs.replace(result, call_id=entry.wire_id)
+        return Turn(role="tool", text=self.in_words(result))
+
+    def in_words(self, result: ToolResult) -> str:
+        """Tells a call and its answer in one sentence, for a model that did not issue it on this link."""
+        entry = self._by_id.get(result.call_id)
+        called = f", called with {_json(entry.call.arguments).decode()}," if entry is not None else ""
+        return f"tool {result.name}{called} answered: {_json(result.result).decode()}"
+
+    def cancel(self, call_ids: Iterable[str], *, link: int) -> tuple[str, ...]:
+        """The model no longer wants these calls. Returns the application's ids of those that it knows of."""
+        cancelled: list[str] = []
+        for call_id in call_ids:
+            for entry in self._entries:
+                if entry.wire_id == call_id and entry.link == link and not entry.cancelled:
+                    entry.cancelled = True
+                    entry.again = False
+                    cancelled.append(entry.call.call_id)
+        return tuple(cancelled)
+
+    def begin_link(self, link: int, *, known: int, told: bool) -> None:
+        """Another link is current.
+
+        Args:
+            link: its number.
+            known: up to here its context holds the user's audio: what was called after that may be called again.
+            told: its history told every answer in words.
+        """
+        for entry in self._entries:
+            rolled_back = entry.position is None or entry.position > known
+            entry.again = not entry.cancelled and (entry.result is None or not entry.settled or rolled_back)
+            if told and entry.result is not None:
+                entry.delivered = link
+
+    def reply_completed(self, heard: int) -> None:
+        """A reply was completed by a context that has heard the user's audio up to a position."""
+        for entry in self._entries:
+            if entry.delivered and entry.position is not None and heard >= entry.position:
+                entry.settled = True
+                entry.again = False
+
+    @property
+    def pending(self) -> tuple[ToolCall, ...]:
+        """The calls that the application has not answered and the model still wants."""
+        return tuple(entry.call for entry in self._entries if entry.result is None and not entry.cancelled)
+
+    def waits_for(self, link: int) -> tuple[str, ...]:
+        """The ids of the calls that a link issued and was not given the answer of."""
+        return tuple(
+            entry.call.call_id
+            for entry in self._entries
+            if entry.link == link and entry.delivered != link and not entry.cancelled
+        )
+
+    def unknown_to(self, link: int) -> tuple[str, ...]:
+        """The ids of the calls in flight whose answer will reach a link in words, since it did not issue them."""
+        return tuple(
+            entry.call.call_id
+            for entry in self._entries
+            if entry.result is None and not entry.cancelled and entry.link != link
+        )
+
+    def _claim(self, entry: _Entry, wire_id: str, *, link: int) -> ToolResult | None:
+        entry.again = False
+        entry.link = link
+        entry.wire_id = wire_id
+        entry.delivered = 0
+        return entry.result
+
+    def _prune(self) -> None:
+        if len(self._entries) <= self._bound:
+            return
+        settled = (entry for entry in self._entries if entry.settled or entry.cancelled)
+        gone = next(settled, self._entries[0])
+        self._entries.remove(gone)
+        del self._by_id[gone.call.call_id]
+
+    def __repr__(self) -> str:
+        names = ", ".join(call.name for call in self.pending)
+        return f"<ToolLedger {len(self._entries)} calls, pending: {names or 'none'}>"
+
+
+def _key(call: ToolCall) -> bytes:
+    return call.name.encode() + b"\x00" + _json(call.arguments)
+
+
+def _json(value: Any) -> bytes:
+    return msgspec.json.encode(value, order="sorted")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import msgspec
 
@@ -67,8 +67,7 @@ class ToolLedger:
             application is at work on this very call, and its one answer will go to the new id.
         """
         key = _key(call)
-        known = self._by_id.get(call.call_id)
-        if known is not None and known.link == link and known.key == key:
+        if any(entry.wire_id == call.call_id and entry.link == link and entry.key == key for entry in self._entries):
             return None, None
         for entry in self._entries:
             if entry.again and entry.key == key and entry.link != link:
@@ -103,7 +102,7 @@ class ToolLedger:
             raise ConfigError(f"no tool call has the id {call_id!r}; pending: {pending}")
         if entry.result is not None:
             raise ConfigError(f"the tool call {call_id!r} ({entry.call.name}) was answered before; a call is answered once")
-        payload = result if isinstance(result, Mapping) else {"output": result}
+        payload = cast("Mapping[str, Any]", result if isinstance(result, Mapping) else {"output": result})
         try:
             _json(payload)
         except (TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""For tests of anything built on unbroken: virtual time, cancellation at every step, conformance checks. Loads no provider."""
+"""For tests of anything built on unbroken: virtual time, cancellation at every step, conformance checks; no provider."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console, Group, RenderableType
@@ -53,7 +53,7 @@ class Show:
         self._last: Recovered | None = None
 
     @contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self) -> Generator[None]:
         """Shows the panel while the body runs, on a terminal that can."""
         if not self._console.is_terminal:
             yield

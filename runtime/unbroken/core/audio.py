@@ -14,9 +14,9 @@ __all__ = ["QUIET_PEAK", "SAMPLE", "SpeechDetector", "SpeechMap", "is_quiet", "m
 SAMPLE = 2
 """Bytes per sample."""
 
-QUIET_PEAK = 164
-"""The peak below which audio is quiet: -46 dBFS (32768 * 10 ** (-46 / 20)). Room noise behind a headset stays below it,
-the weakest syllables of a telephone voice above it."""
+QUIET_PEAK = 256
+"""The peak up to which audio is quiet: -42 dBFS. Room noise behind a headset stays below it, the weakest syllables of a
+telephone voice above it; and it is the one that can be told from the high bytes alone, without looking at numbers."""
 
 _STRIDE = 4
 """Every fourth sample is looked at: 4 kHz of bandwidth at 16 kHz, which is where the power of speech is."""
@@ -33,17 +33,17 @@ def ms(samples: int, rate: int) -> float:
 
 
 def is_quiet(pcm: bytes, *, threshold: int = QUIET_PEAK) -> bool:
-    """Says whether no sample looked at reaches the threshold. 20 ms of speech cost 0.3 µs, 20 ms of quiet 2 µs.
+    """Says whether every sample looked at stays within the threshold. Costs 0.2 µs for 20 ms, 3 µs with another threshold.
 
     Args:
         pcm: s16le mono PCM; an odd byte at the end is ignored. Nothing at all is quiet.
-        threshold: peak, from 1 to 256 (-42 dBFS).
+        threshold: peak; a sample of exactly this value is loud, its negative is quiet.
     """
-    # The high byte of a sample from -256 to 255 is 0x00 or 0xff, so what is left after stripping those is loud.
-    if pcm[1 :: SAMPLE * _STRIDE].strip(b"\x00\xff"):
-        return False
+    if threshold == QUIET_PEAK:
+        # The high byte of a sample from -256 to 255 is 0x00 or 0xff, so what is left after stripping those is loud.
+        return not pcm[1 :: SAMPLE * _STRIDE].strip(b"\x00\xff")
     view = memoryview(pcm)[: len(pcm) & ~1].cast("h")[::_STRIDE]
-    return not view or (max(view) < threshold and min(view) > -threshold)
+    return not view or (max(view) < threshold and min(view) >= -threshold)
 
 
 class SpeechDetector:

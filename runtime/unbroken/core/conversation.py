@@ -9,7 +9,6 @@ import msgspec
 
 from unbroken.core.ledger import Placed, ToolLedger
 from unbroken.core.playout import Playout
-from unbroken.decisions import Carry
 from unbroken.messages import (
     Audio,
     Event,
@@ -67,15 +66,18 @@ _NOTHING = Outcome()
 class _Said:
     """One turn, while it may still change."""
 
-    __slots__ = ("answered", "closed", "pieces", "position", "role", "seq", "size", "spoken")
+    __slots__ = ("answered", "call_id", "closed", "pieces", "position", "role", "seq", "size", "spoken")
 
-    def __init__(self, role: Literal["user", "model", "tool"], *, text: str = "", spoken: bool, seq: int = 0) -> None:
+    def __init__(
+        self, role: Literal["user", "model", "tool"], *, text: str = "", spoken: bool, seq: int = 0, call_id: str = ""
+    ) -> None:
         self.role: Literal["user", "model", "tool"] = role
         self.pieces = [text] if text else []
         self.size = len(text)
         self.spoken = spoken
         """It is made of the user's audio, or answers it, so it is said again where that audio is replayed."""
         self.seq = seq
+        self.call_id = call_id
         self.position: int | None = None
         self.answered = False
         self.closed = False
@@ -190,14 +192,13 @@ class Conversation:
         self.reply_owed = True
         return (self._end_reply("cut", now),)
 
-    def begin_link(self, link: int, *, known: int, start: int, carry: Carry = "nothing", open_turn: bool = False) -> None:
+    def begin_link(self, link: int, *, known: int, start: int, open_turn: bool = False) -> None:
         """Another link is current. What the user says again leaves the history.
 
         Args:
             link: its number.
             known: up to here its context holds the user's audio (`Plan.known`).
             start: from here the audio is sent (`Plan.start`).
-            carry: how the conversation crossed.
             open_turn: keep the turn that the user had not finished: not all of its audio is replayed (`Plan.lost`).
         """
         if self._link:
@@ -207,8 +208,8 @@ class Conversation:
         self._link = link
         self._user = self._model = None
         self._unplaced.clear()
-        self._speaking = self._swallow = self._generated = False
-        self.ledger.begin_link(link, known=known, told=carry == "history")
+        self._asked = self._speaking = self._swallow = self._generated = False
+        self.ledger.begin_link(known)
 
     # -- What the application says ------------------------------------------------------------------------------------
 
@@ -226,14 +227,15 @@ class Conversation:
 
     def answer(self, call_id: str, result: object, *, scheduling: str | None = None) -> ToolResult | None:
         """The application answers a call; see `ToolLedger.answer`. What is returned goes into the outbox."""
-        answer = self.ledger.answer(call_id, result, scheduling=scheduling)
-        if answer is not None:
-            self._keep(_Said("tool", text=self.ledger.in_words(answer), spoken=False))
-        return answer
+        return self.ledger.answer(call_id, result, scheduling=scheduling)
 
     def deliver(self, result: ToolResult, *, link: int) -> ToolResult | Turn | None:
-        """Gives an answer its form when it is sent; see `ToolLedger.deliver`."""
+        """Gives an answer the form in which a link can take it, when it is sent; see `ToolLedger.deliver`."""
         form = self.ledger.deliver(result, link=link)
+        if form is not None and all(said.call_id != result.call_id for said in self._turns):
+            self._keep(_Said("tool", text=self.ledger.in_words(result), spoken=False, call_id=result.call_id))
+            # What the model says of it is told after it.
+            self._model = None
         if isinstance(form, ToolResult) and result.scheduling != "SILENT":
             self.reply_owed = self._asked = True
         return form

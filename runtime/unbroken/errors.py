@@ -81,9 +81,7 @@ class MissingExtra(ConfigError):
         self.wanted = wanted
         self.package = package
         self.extra = extra
-        super().__init__(
-            f"{wanted} needs the package {package!r}, which is not installed: pip install 'unbroken[{extra}]'"
-        )
+        super().__init__(f"{wanted} needs the package {package!r}, which is not installed: pip install 'unbroken[{extra}]'")
 
 
 class SessionEscalated(UnbrokenError):

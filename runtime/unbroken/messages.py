@@ -62,6 +62,7 @@ __all__ = [
 ]
 
 ReplyEnd = Literal["complete", "interrupted", "cut"]
+Milestone = Literal["speech_began", "speech_ended", "turn_ended", "reply_began", "reply_ended", "tool_called", "useful"]
 
 
 # -- What a provider's wire says, and the application sees as it came -------------------------------------------------
@@ -577,12 +578,14 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     Attributes:
         link: the link.
+        target: where it goes, ``provider/model``.
         carry: how the conversation crossed.
         drop_media: the audio kept over the outage is not replayed.
         round_trip: seconds, of the path.
     """
 
     link: int
+    target: str
     carry: Carry
     drop_media: bool = False
     round_trip: float = 0.0
@@ -597,7 +600,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """
 
     link: int
-    what: Literal["speech_began", "speech_ended", "turn_ended", "reply_began", "reply_ended", "tool_called", "useful"]
+    what: Milestone
 
 
 class Announced(msgspec.Struct, frozen=True, kw_only=True, tag=True):

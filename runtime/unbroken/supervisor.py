@@ -17,7 +17,7 @@ from unbroken.core.fleet import Fleet
 from unbroken.core.machine import Command, Input, Machine, State
 from unbroken.core.outage import Outages
 from unbroken.decisions import Carry, Cause, Closure, Decision, Ending, Escalate, FailOver, Finish, Retry, TargetState
-from unbroken.link import Crossing, Link
+from unbroken.link import Link
 from unbroken.messages import (
     Announced,
     AskPolicy,
@@ -93,7 +93,14 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         self._decide = decide
         self._random = random
         self._outlet = outlet
-        self.pipe = AudioPipe(name, settings=settings, outlet=outlet, post=self.mailbox.post, find=self._find)
+        self.pipe = AudioPipe(
+            name,
+            profile=providers[0].profile,
+            settings=settings,
+            outlet=outlet,
+            post=self.mailbox.post,
+            find=self._find,
+        )
         self._tasks: anyio.abc.TaskGroup | None = None
         self._number = 0
         self._asked: tuple[AskPolicy, float] | None = None
@@ -122,7 +129,6 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         """
         self._tasks = tasks
         now = anyio.current_time()
-        self.pipe.adopt(self._providers[0].profile)
         self._permit = self._fleet.admit(self._targets[0].name, at=now, now=now)
         self._feed(Input.OPEN, now)
 
@@ -351,7 +357,13 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         assert self._up is not None
         drop = isinstance(self._decision, Retry) and self._decision.drop_media
         self.pipe.mailbox.post(
-            Replay(link=self._number, carry=self._carried, drop_media=drop, round_trip=self._up.round_trip)
+            Replay(
+                link=self._number,
+                target=self._targets[self.target].name,
+                carry=self._carried,
+                drop_media=drop,
+                round_trip=self._up.round_trip,
+            )
         )
 
     def _put_question(self, now: float) -> None:

@@ -1,0 +1,80 @@
+"""Realtime voice sessions that survive their connections.
+
+A session is carried by one WebSocket after another, on one model after another, and the person on the call does not notice::
+
+    async with unbroken.connect("gemini/gemini-3.8-live") as session:
+        session.send_audio(pcm)
+        async for event in session:
+            match event:
+                case unbroken.Audio(pcm=pcm):
+                    speaker.write(pcm)
+                case unbroken.OutageBegan(because=because):
+                    print(because)
+"""
+
+from unbroken.abc import Policy
+from unbroken.config import Deadlines, Settings, Target
+from unbroken.decisions import Closure, Decision, Escalate, FailOver, Fault, Finish, Retry, Situation
+from unbroken.errors import ConfigError, SessionClosed, SessionEscalated, UnbrokenError
+from unbroken.messages import (
+    Audio,
+    Connected,
+    Escalated,
+    Event,
+    Interrupted,
+    ModelTranscript,
+    OutageBegan,
+    Recovered,
+    ReplyBegan,
+    ReplyEnded,
+    Text,
+    ToolCall,
+    ToolCallCancelled,
+    Usage,
+    UserActivity,
+    UserTranscript,
+    Waiting,
+)
+from unbroken.runtime import Runtime, connect
+from unbroken.session import Session
+
+__all__ = [
+    "Audio",
+    "Closure",
+    "ConfigError",
+    "Connected",
+    "Deadlines",
+    "Decision",
+    "Escalate",
+    "Escalated",
+    "Event",
+    "FailOver",
+    "Fault",
+    "Finish",
+    "Interrupted",
+    "ModelTranscript",
+    "OutageBegan",
+    "Policy",
+    "Recovered",
+    "ReplyBegan",
+    "ReplyEnded",
+    "Retry",
+    "Runtime",
+    "Session",
+    "SessionClosed",
+    "SessionEscalated",
+    "Settings",
+    "Situation",
+    "Target",
+    "Text",
+    "ToolCall",
+    "ToolCallCancelled",
+    "UnbrokenError",
+    "Usage",
+    "UserActivity",
+    "UserTranscript",
+    "Waiting",
+    "connect",
+]
+
+__version__ = "0.1.0"

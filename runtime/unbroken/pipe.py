@@ -1,0 +1,466 @@
+"""The audio pipe of a session: what the application says goes to the link through it, and what the model says comes back.
+
+Audio takes the short way: `AudioPipe.send_audio` journals and writes in the caller's own task, and `AudioPipe.deliver` is
+called in the link's. The mailbox carries control only, and the actor's one deadline paces the replay.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import anyio
+import msgspec
+
+from unbroken.abc import Profile
+from unbroken.actors.actor import Actor
+from unbroken.actors.mailbox import Mailbox, Overflow
+from unbroken.config import Secret, Settings
+from unbroken.core.audio import SpeechDetector, is_quiet, ms
+from unbroken.core.conversation import Conversation, Outcome
+from unbroken.core.journal import Journal, Plan
+from unbroken.core.outbox import AudioSpan, Item, Outbox, Pinned
+from unbroken.decisions import Carry
+from unbroken.link import Crossing, Link
+from unbroken.messages import (
+    Account,
+    ActivityMark,
+    Announced,
+    GoAway,
+    HandleIssued,
+    Lag,
+    LinkDown,
+    Milestone,
+    Progress,
+    Released,
+    Replay,
+    Skipped,
+    ToolCall,
+    ToolResult,
+    Turn,
+    Usage,
+    UserText,
+    WireEvent,
+)
+from unbroken.outlet import Outlet
+
+__all__ = ["AudioPipe", "PipeMessage"]
+
+PipeMessage: TypeAlias = Announced | LinkDown | Progress | Released | Lag
+"""What the pipe tells the supervisor."""
+
+_LAG = 0.2
+"""Seconds beyond the path's round trip in which a service has taken in what it was sent."""
+
+_BACKLOG = 0.3
+"""Seconds of audio that may be sent at once; more is paced."""
+
+_TICK = 0.02
+"""Seconds between the steps of a paced replay."""
+
+_UNSENT = 256 * 1024
+"""Bytes that the operating system has not taken, above which no more is written: six seconds of speech."""
+
+_FULL = 0.95
+"""Share of the context window above which a refusal is put down to it."""
+
+
+class _Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """A resumption handle, and what it holds."""
+
+    target: str
+    handle: Secret
+    position: int
+    seq: int
+
+
+class _Way(msgspec.Struct, frozen=True, kw_only=True):
+    """How the next link takes over: decided at its dial, carried out when it is up."""
+
+    carry: Carry = "nothing"
+    known: int = 0
+    seq: int = 0
+    told: int = 0
+    written_off: int = 0
+
+
+class AudioPipe(Actor[Replay]):
+    """Owns the journal, the outbox and the conversation of one session.
+
+    Args:
+        name: the session's name.
+        profile: of the preferred target; all targets of a route take audio at one rate.
+        settings: the session's bounds.
+        outlet: where the application's events go.
+        post: takes messages to the supervisor; never waits.
+        find: the link of a number, if it is the session's present one.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        profile: Profile,
+        settings: Settings,
+        outlet: Outlet,
+        post: Callable[[PipeMessage], object],
+        find: Callable[[int], Link | None],
+    ) -> None:
+        super().__init__(Mailbox(name=f"{name} pipe", capacity=64, overflow=Overflow.FAIL))
+        self.rate = profile.input_rate
+        self.journal = Journal(rate=self.rate, bound=settings.journal_bound)
+        self.outbox = Outbox()
+        self.conversation = Conversation(settings.history_bound)
+        self.skipped = 0
+        """Messages, or parts of them, that this version does not know."""
+        self._speech = SpeechDetector(rate=self.rate)
+        self._settings = settings
+        self._outlet = outlet
+        self._post = post
+        self._find = find
+        self._link: Link | None = None
+        self._profile = profile
+        self._target = ""
+        self._way = _Way()
+        self._snapshot: _Snapshot | None = None
+        self._base = 0
+        self._answered = 0
+        self._acknowledged = 0
+        self._ends: deque[int] = deque(maxlen=16)
+        self._lag = _LAG
+        self._last_output = -math.inf
+        self._wire_facts: dict[str, bool] = {}
+        self._account = Account()
+        self._owed = False
+        self._up_at = 0.0
+        self._paced_from: tuple[float, int] | None = None
+        self._tick = math.inf
+        self._released = True
+
+    def __repr__(self) -> str:
+        link = f"link {self._link.number}" if self._link is not None else "no link"
+        return f"<AudioPipe {self.name!r} {link}, {self.journalled:.1f} s journalled>"
+
+    @property
+    def journalled(self) -> float:
+        """Seconds of user audio that are kept."""
+        return (self.journal.end - self.journal.begin) / self.rate
+
+    @property
+    def output_at(self) -> float:
+        """Until when the reply that came so far plays, or when its last piece came, whichever is later."""
+        return self._last_output + self.conversation.playout.left_ms(self._last_output) / 1000
+
+    # -- from the application, in its own task ---------------------------------------------------------------------------
+
+    def send_audio(self, pcm: bytes) -> None:
+        """Journals a piece of the user's audio, and writes it straight through where nothing stands before it."""
+        now = anyio.current_time()
+        quiet = is_quiet(pcm)
+        start = self.journal.end
+        end = self.journal.append(pcm, now, quiet=quiet)
+        turn = self._speech.feed(quiet, end - start, now)
+        link = self._link
+        if link is not None and link.open and self._paced_from is None:
+            if self.outbox.clear_at(start) and link.buffered < _UNSENT:
+                self._write(link, AudioSpan(start, end), now)
+            else:
+                self._drain(now)
+        if turn is not None:
+            self._tell("speech_began" if turn == "began" else "speech_ended")
+
+    def send(self, item: UserText | ActivityMark) -> None:
+        """Queues a text or a mark behind the audio that was sent before it."""
+        self.outbox.put(item, self.journal.end)
+        self._drain(anyio.current_time())
+
+    def answer(self, call_id: str, result: Mapping[str, Any], *, scheduling: str | None) -> None:
+        """Queues the answer to a tool call, ahead of audio that waits."""
+        answer = self.conversation.answer(call_id, result, scheduling=scheduling)
+        if answer is not None:
+            self.outbox.put(answer, self.outbox.position)
+            self._drain(anyio.current_time())
+
+    # -- from the link, in its own task ----------------------------------------------------------------------------------
+
+    def deliver(self, link: int, events: Sequence[WireEvent]) -> None:
+        """Takes the events of one message of the current link; what an older link says is ignored by its number."""
+        if self._link is None or link != self._link.number:
+            return
+        now = anyio.current_time()
+        for event in events:
+            match event:
+                case HandleIssued():
+                    self._issued(event)
+                case GoAway(time_left=time_left):
+                    self._wire_facts["announced"] = True
+                    self._post(Announced(link=link, time_left=time_left))
+                case Skipped():
+                    self.skipped += 1
+                case _:
+                    outcome = self.conversation.on_event(event, link=link, now=now, heard=self.journal.heard)
+                    self._come(outcome, now)
+                    if type(event) is Usage and self._profile.context_tokens:
+                        used = event.input_tokens + event.output_tokens
+                        self._wire_facts["context_full"] = used >= _FULL * self._profile.context_tokens
+
+    async def room(self) -> None:
+        """Waits until the application has taken enough of its events; the supervisor is told of the wait."""
+        if self._outlet.full:
+            self._post(Lag(paused=True))
+            await self._outlet.drained()
+            self._post(Lag(paused=False))
+
+    def lost(self, down: LinkDown) -> None:
+        """Takes the end of a link: ends what was in flight on it, adds what is known of it, and passes it on."""
+        if self._link is not None and down.link == self._link.number:
+            events = self.conversation.link_lost(anyio.current_time())
+            for event in events:
+                self._outlet.put(event)
+            self.outbox.close()
+            facts = msgspec.structs.replace(
+                down.closure.facts, tool_pending=bool(self.conversation.tools_in_flight), **self._wire_facts
+            )
+            down = msgspec.structs.replace(down, closure=msgspec.structs.replace(down.closure, facts=facts))
+            self._account = Account(reply="cut" if events else "none")
+            self._link, self._paced_from, self._tick = None, None, math.inf
+        self._post(down)
+
+    # -- from the supervisor ---------------------------------------------------------------------------------------------
+
+    def handle_for(self, target: str) -> Secret | None:
+        """Returns the resumption handle held for a target; None: none is."""
+        return self._snapshot.handle if self._snapshot is not None and self._snapshot.target == target else None
+
+    def crossing(self, carry: Carry, *, target: str) -> tuple[Crossing, Carry]:
+        """Says what the next link is given, and how the conversation then crosses: by handle where one is held and wanted,
+        else by history where there is any. A handle that is not used is let go: another context begins.
+
+        Args:
+            carry: what was decided.
+            target: where the link goes.
+        """
+        snapshot = self._snapshot
+        if carry == "handle" and snapshot is not None and snapshot.target == target:
+            self._way = _Way(carry="handle", known=snapshot.position, seq=snapshot.seq)
+            return Crossing(handle=snapshot.handle), "handle"
+        self._snapshot = None
+        told = self.conversation.told
+        known = max(told, self._answered)
+        history = self.conversation.history(known) if carry != "nothing" else ()
+        carried: Carry = "history" if history else "nothing"
+        self._way = _Way(
+            carry=carried,
+            known=known,
+            seq=self.outbox.cursor[1] if history else 0,
+            told=told if history else 0,
+            written_off=self.journal.speech_between(max(told, self._base), known),
+        )
+        return Crossing(history=history), carried
+
+    def handle(self, message: Replay) -> None:
+        """Makes a link the current one, and begins to replay what it does not know."""
+        link = self._find(message.link)
+        if link is None or not link.open:
+            return
+        now, way = anyio.current_time(), self._way
+        self._profile, self._target, self._link = link.provider.profile, message.target, link
+        self._lag = message.round_trip + _LAG
+        plan = self.journal.plan(
+            known=way.known,
+            carry=way.carry,
+            now=now,
+            max_age=self._settings.audio_max_age,
+            drop_media=message.drop_media,
+            told=way.told,
+        )
+        owed = self.conversation.reply_owed
+        self._take_over(link, plan, way)
+        # where nothing said is sent again, nothing will make the model answer what it owes
+        self._owed = owed and not self.outbox.waiting and not self.journal.speech_between(plan.start, self.journal.end)
+        self._account = self._accounted(plan, way)
+        self._wire_facts = {"media_flushed": plan.replayed > 0}
+        self._up_at, self._released = now, False
+        link.activate()
+        if self._speech.speaking:
+            self._tell("speech_began")
+        self._drain(now)
+
+    @property
+    def deadline(self) -> float:
+        """The next step of a paced replay."""
+        return self._tick
+
+    def on_deadline(self, now: float) -> None:
+        """Takes the next step of a paced replay."""
+        self._tick = math.inf
+        self._drain(now)
+
+    # -- taking over -----------------------------------------------------------------------------------------------------
+
+    def _take_over(self, link: Link, plan: Plan, way: _Way) -> None:
+        self.journal.begin_link(link.number, plan.start)
+        self.journal.settle(plan)
+        self.conversation.begin_link(
+            link.number, known=plan.known, start=plan.start, carry=way.carry, open_turn=plan.lost > 0
+        )
+        self.outbox.release_audio("tool call")
+        self.outbox.rewind(plan.start, way.seq)
+        self.outbox.open()
+        if way.carry != "handle":
+            self._base = way.known
+
+    def _accounted(self, plan: Plan, way: _Way) -> Account:
+        rate = self.rate
+        return Account(
+            replayed_ms=ms(plan.replayed, rate),
+            uncertain_ms=ms(plan.uncertain, rate),
+            lost_ms=ms(plan.lost + way.written_off, rate),
+            silence_ms=ms(plan.silence, rate),
+            told_ms=ms(plan.told, rate),
+            known_position=plan.known,
+            replay_position=plan.start,
+            reply="owed" if self._owed and self._settings.nudge else self._account.reply,
+            tools=tuple(call.call_id for call in self.conversation.tools_in_flight),
+        )
+
+    def _release(self, link: Link, now: float) -> None:
+        self._released = True
+        if self._owed and self._settings.nudge:
+            link.send(link.connection.text(UserText(text=self._settings.nudge)))
+            self._tell("turn_ended")
+        elif self.journal.speech_between(self._account.replay_position, self.journal.end) and not self._speech.speaking:
+            self._tell("speech_ended")
+        self._post(Released(link=link.number, catch_up=now - self._up_at, account=self._account))
+
+    # -- to the link -----------------------------------------------------------------------------------------------------
+
+    def _drain(self, now: float) -> None:
+        """Sends what may be sent now, and sets the next step where the rest has to be paced or the link is slow."""
+        link = self._link
+        if link is None or not link.open:
+            return
+        if self._paced_from is None and self.journal.end - self.outbox.position > _BACKLOG * self.rate:
+            self._paced_from = (now, self.outbox.position)
+        while link.buffered < _UNSENT:
+            allowed = self._allowed(now)
+            send = self.outbox.next(self.journal.end, limit=max(1, allowed))
+            if send is None:
+                self._paced_from = None
+                if not self._released:
+                    self._release(link, now)
+                return
+            if isinstance(send, AudioSpan) and allowed <= 0:
+                break
+            self._write(link, send, now)
+        self._tick = now + _TICK
+        self.mailbox.wake()
+
+    def _allowed(self, now: float) -> int:
+        chunk = self.rate // 10
+        if self._paced_from is None:
+            return chunk
+        since, position = self._paced_from
+        due = position + int(((now - since) * self._profile.catch_up + _TICK) * self.rate)
+        return min(chunk, due - self.outbox.position)
+
+    def _write(self, link: Link, send: AudioSpan | Pinned, now: float) -> None:
+        self.outbox.advance(send)
+        if isinstance(send, AudioSpan):
+            index = link.send(link.connection.audio(self.journal.read(send.start, send.stop - send.start)))
+            self.journal.sent(send.stop, now)
+            if self._profile.consumed_index:
+                self.journal.sent_index(index, send.stop)
+        else:
+            self._write_item(link, send.item, send.seq)
+
+    def _write_item(self, link: Link, item: Item, seq: int) -> None:
+        connection = link.connection
+        match item:
+            case UserText():
+                link.send(connection.text(item))
+                self.conversation.said(item, seq=seq)
+                if item.turn_complete:
+                    self._tell("turn_ended")
+            case ActivityMark(mark=mark):
+                link.send(connection.activity(item))
+                if mark == "end":
+                    self._ends.append(self.outbox.position)
+            case ToolResult():
+                self._write_result(link, item)
+            case Turn():
+                link.send(connection.context(item))
+
+    def _write_result(self, link: Link, result: ToolResult) -> None:
+        match self.conversation.deliver(result, link=link.number):
+            case ToolResult() as answer:
+                link.send(link.connection.tool_result(answer))
+            case Turn() as told:
+                link.send(link.connection.context(told))
+            case None:
+                return
+        if not self.conversation.tools_in_flight:
+            self.outbox.release_audio("tool call")
+            if result.scheduling != "SILENT":
+                self._tell("turn_ended")
+
+    # -- from the model --------------------------------------------------------------------------------------------------
+
+    def _come(self, outcome: Outcome, now: float) -> None:
+        for event in outcome.events:
+            self._outlet.put(event)
+        if outcome.useful:
+            self._last_output = now
+            if not self._wire_facts.get("useful"):
+                self._wire_facts["useful"] = True
+                self._tell("useful")
+        if outcome.user_turn_ended or outcome.reply_began:
+            self._acknowledge(now)
+        if outcome.user_turn_ended:
+            self._tell("turn_ended")
+        if outcome.reply_began:
+            self._tell("reply_began")
+        if outcome.reply_ended:
+            self._answered = max(self._answered, self.journal.heard)
+            self._tell("reply_ended")
+            self._forget()
+        for event in outcome.events:
+            if type(event) is ToolCall:
+                self._tell("tool_called")
+                if not self._profile.input_in_tool_call:
+                    self.outbox.hold_audio("tool call")
+        for answer in outcome.answers:
+            self.outbox.put(answer, self.outbox.position)
+        if outcome.answers or (self.outbox.holds and not self.conversation.tools_in_flight):
+            self.outbox.release_audio("tool call")
+            self._drain(now)
+
+    def _acknowledge(self, now: float) -> None:
+        """The model has the user's turn: everything up to its end is heard, and every item that was sent before."""
+        if self._ends:
+            heard = self.journal.acknowledge_exactly(self._ends[-1])
+        else:
+            heard = self.journal.acknowledge(now, self._lag)
+        self.conversation.acknowledged(heard)
+        self._acknowledged = self.outbox.cursor[1]
+
+    def _issued(self, issued: HandleIssued) -> None:
+        position = self.journal.snapshot(issued.consumed_index)
+        if issued.handle is None:
+            return
+        self._snapshot = _Snapshot(target=self._target, handle=issued.handle, position=position, seq=self._acknowledged)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Lets go of what neither the handle nor the history would have to be followed by."""
+        floor, seq = max(self.conversation.told, self._answered), self._acknowledged
+        if self._snapshot is not None:
+            floor, seq = min(floor, self._snapshot.position), min(seq, self._snapshot.seq)
+        self.journal.forget(floor)
+        self.outbox.settle(seq)
+
+    def _tell(self, what: Milestone) -> None:
+        number = self._link.number if self._link is not None else 0
+        self._post(Progress(link=number, what=what))

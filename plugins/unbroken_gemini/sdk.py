@@ -1,0 +1,238 @@
+"""The one place that touches what google-genai does not promise to keep.
+
+The setup message has no public builder, and the client keeps its endpoint and credentials to itself. Read with google-genai
+3.4 (live.py, AsyncLive.connect); the extra pins ``google-genai>=3.4,<4``, and a version without these parts says so here.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from google.auth.credentials import Credentials
+from google.genai import Client, types, version
+
+from unbroken.errors import ConfigError
+
+__all__ = ["Account", "account", "client", "setup_message"]
+
+_ENVIRONMENT = (
+    "GOOGLE_API_KEY",
+    "GEMINI_API_KEY",
+    "GOOGLE_GENAI_USE_VERTEXAI",
+    "GOOGLE_GENAI_USE_ENTERPRISE",
+    "GOOGLE_GENAI_API_VERSION",
+    "GOOGLE_CLOUD_PROJECT",
+    "GOOGLE_CLOUD_LOCATION",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+)
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """What a client knows of its endpoint and its credentials. Never printed.
+
+    Attributes:
+        vertex: it speaks to Vertex AI; False: to the Gemini API.
+        base_url: of the platform, with the scheme that the caller gave or "wss"; with a client certificate its mTLS host.
+        verbatim: the base URL is the whole URL (a gateway that knows the credentials itself).
+        version: the API version as the client has it; google-genai's own default for the Gemini API is "v1".
+        headers: HTTP headers, the API key's among them.
+        api_key: None: it has none.
+        project: of Vertex AI; None: not known.
+        location: of Vertex AI; None: not known.
+        credentials: google-auth's; None: it has none, or has not loaded them yet.
+        tls: the client's TLS context, which it built once.
+    """
+
+    vertex: bool
+    base_url: str
+    verbatim: bool
+    version: str
+    headers: Mapping[str, str]
+    api_key: str | None
+    project: str | None
+    location: str | None
+    credentials: Credentials | None
+    tls: ssl.SSLContext | None
+
+    def __repr__(self) -> str:
+        return "<Account>"
+
+
+def client(
+    *,
+    vertexai: bool | None = None,
+    api_key: str | None = None,
+    project: str | None = None,
+    location: str | None = None,
+    credentials: Credentials | None = None,
+    base_url: str | None = None,
+) -> Client:
+    """Returns the client of a set of credentials; built once per set and environment, since that takes a tenth of a second.
+
+    Raises:
+        ConfigError: google-genai refuses the combination, or finds no credentials.
+    """
+    environment = tuple(os.environ.get(name) for name in _ENVIRONMENT)
+    return _client(
+        vertexai=vertexai,
+        api_key=api_key,
+        project=project,
+        location=location,
+        credentials=credentials,
+        base_url=base_url,
+        environment=environment,
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _client(
+    *,
+    vertexai: bool | None,
+    api_key: str | None,
+    project: str | None,
+    location: str | None,
+    credentials: Credentials | None,
+    base_url: str | None,
+    environment: tuple[str | None, ...],
+) -> Client:
+    options = types.HttpOptions(base_url=base_url)
+    if vertexai is False or (vertexai is None and not any(environment[2:4])):
+        # One TLS context for all keys of the Gemini API. On Vertex AI google-genai looks for a client certificate first.
+        shared = _tls(*environment[-2:])
+        options.client_args = {"verify": shared}
+        options.async_client_args = {"verify": shared, "ssl": shared}
+    try:
+        return Client(
+            vertexai=vertexai,
+            api_key=api_key,
+            project=project,
+            location=location,
+            credentials=credentials,
+            http_options=options,
+        )
+    except ValueError as error:
+        if "API key" in str(error) and not vertexai:
+            raise ConfigError(
+                "no key for the Gemini API: set GEMINI_API_KEY or GOOGLE_API_KEY, or give api_key= to unbroken_gemini.target"
+            ) from None
+        raise ConfigError(f"google-genai refuses these credentials: {error}") from None
+    except _auth_errors() as error:
+        raise ConfigError(
+            "no credentials for Vertex AI: run `gcloud auth application-default login`, set GOOGLE_APPLICATION_CREDENTIALS, "
+            f"or give project=, location= and credentials= to unbroken_gemini.target ({type(error).__name__})"
+        ) from None
+
+
+@functools.lru_cache(maxsize=4)
+def _tls(cafile: str | None, capath: str | None) -> ssl.SSLContext:
+    """The context that google-genai would build for each client."""
+    certifi = importlib.import_module("certifi")
+    return ssl.create_default_context(cafile=cafile or certifi.where(), capath=capath)
+
+
+def _auth_errors() -> tuple[type[Exception], ...]:
+    from google.auth import exceptions
+
+    return (exceptions.GoogleAuthError,)
+
+
+def account(client: Client) -> Account:
+    """Reads a client's endpoint and credentials.
+
+    Raises:
+        ConfigError: this version of google-genai keeps them elsewhere.
+    """
+    api = _need(client, "_api_client")
+    options: types.HttpOptions = _need(api, "_http_options")
+    placed = bool(api.project and api.location) or bool(api.api_key)
+    return Account(
+        vertex=bool(api.vertexai),
+        base_url=_base_url(api, options),
+        verbatim=bool(api.custom_base_url) and not placed,
+        version=options.api_version or "",
+        headers=dict(options.headers or {}),
+        api_key=api.api_key,
+        project=api.project,
+        location=api.location,
+        credentials=_need(api, "_credentials"),
+        tls=_need(api, "_websocket_ssl_ctx").get("ssl"),
+    )
+
+
+def _base_url(api: Any, options: types.HttpOptions) -> str:
+    given = options.base_url or ""
+    return given if given.startswith(("ws:", "http:")) else _need(api, "_websocket_base_url")()
+
+
+def setup_message(client: Client, model: str, config: types.LiveConnectConfig | None) -> dict[str, Any]:
+    """Returns what ``client.aio.live.connect(model=…, config=…)`` sends first, as parsed JSON: ``{"setup": {…}}``.
+
+    The configuration itself is left as it is. Its http_options are not looked at here.
+
+    Raises:
+        ConfigError: google-genai refuses the configuration on this platform, it names an MCP session (which would have to be
+            asked over its own connection), or this version of google-genai builds the message differently.
+    """
+    live, converters, common, transformers = _parts()
+    api = _need(client, "_api_client")
+    copied = None if config is None else config.model_copy()
+    try:
+        settled = _at_once(_need(live, "_t_live_connect_config")(api, copied))
+        name = transformers.t_model(api, model)
+        prefixed = api.vertexai and not api.api_key and name.startswith("publishers/") and api.project and api.location
+        if prefixed:
+            name = f"projects/{api.project}/locations/{api.location}/{name}"
+        elif account(client).verbatim:
+            name = model
+        convert = _need(converters, f"_LiveConnectParameters_to_{'vertex' if api.vertexai else 'mldev'}")
+        parameters = types.LiveConnectParameters(model=name, config=settled).model_dump(exclude_none=True)
+        message: dict[str, Any] = common.convert_to_dict(convert(api_client=api, from_object=parameters))
+        message.pop("config", None)
+        message = common.encode_unserializable_types(message)
+    except ValueError as error:
+        raise ConfigError(f"google-genai refuses this configuration: {error}") from error
+    message["setup"]["model"] = name
+    if api.vertexai and not api.api_key:
+        message["setup"].setdefault("generationConfig", {}).setdefault("responseModalities", ["AUDIO"])
+    return message
+
+
+def _at_once(coroutine: Any) -> Any:
+    """Runs a coroutine that has nothing to wait for; only an MCP session among the tools would make it wait."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        return done.value
+    coroutine.close()
+    raise ConfigError("an MCP session among the tools has to be asked for its tools: pass what list_tools() returned")
+
+
+@functools.cache
+def _parts() -> tuple[Any, Any, Any, Any]:
+    names = ("live", "_live_converters", "_common", "_transformers")
+    try:
+        live, converters, common, transformers = (importlib.import_module(f"google.genai.{name}") for name in names)
+    except ImportError as error:
+        raise _changed(str(error)) from error
+    return live, converters, common, transformers
+
+
+def _need(owner: Any, name: str) -> Any:
+    try:
+        return getattr(owner, name)
+    except AttributeError as error:
+        raise _changed(str(error)) from error
+
+
+def _changed(what: str) -> ConfigError:
+    return ConfigError(
+        f"google-genai {version.__version__} is not built as unbroken needs it ({what}): pip install 'google-genai>=3.4,<4'"
+    )

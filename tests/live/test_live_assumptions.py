@@ -1,0 +1,35 @@
+"""The table of assumptions, on the real service where there is a key for it."""
+
+import os
+
+import pytest
+from tests.live.assumptions import ASSUMPTIONS, Assumption, Service
+
+from unbroken.config import Target
+from unbroken.transports.websocket import WebSocketTransport
+
+KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
+MODEL = os.environ.get("UNBROKEN_LIVE_MODEL", "gemini-3.8-live")
+
+
+@pytest.fixture(scope="module")
+def real() -> Service:
+    if not any(os.environ.get(name) for name in KEYS):
+        pytest.skip(
+            "no key of the real service: set GEMINI_API_KEY (get one at https://aistudio.google.com/apikey) and run "
+            "`pytest tests/live`; UNBROKEN_LIVE_MODEL chooses the model"
+        )
+    import unbroken_gemini
+
+    provider = unbroken_gemini.provider(Target(model=MODEL), config=None)
+    return Service("the Gemini API", MODEL, provider.endpoint, WebSocketTransport())
+
+
+@pytest.mark.live
+@pytest.mark.sockets
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+@pytest.mark.parametrize("row", ASSUMPTIONS, ids=lambda row: row.probe.__name__)
+@pytest.mark.anyio
+async def test_the_real_service_does_what_the_simulated_one_assumes(row: Assumption, real: Service) -> None:
+    saw = await row.probe(real)
+    assert saw == row.sees, f"{row.says} ({row.source}) On the real service: {saw}; the simulated one assumes: {row.sees}"

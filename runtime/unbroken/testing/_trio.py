@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import trio
 
 __all__ = ["DeadlockWatch", "steps"]
+
+_run: Any = importlib.import_module("trio._core._run")
+"""trio's scheduler: neither the way of an exception into a waiting task nor the dice that shuffle tasks are public."""
 
 
 class DeadlockWatch(trio.abc.Instrument):
@@ -45,8 +49,8 @@ class DeadlockWatch(trio.abc.Instrument):
         self._raise_in_main_task()
 
     def _raise_in_main_task(self) -> None:
-        # The way of a KeyboardInterrupt: trio has no public one to raise in a task that waits.
-        main = trio._core._run.GLOBAL_RUN_CONTEXT.runner.main_task
+        # The way of a KeyboardInterrupt.
+        main = _run.GLOBAL_RUN_CONTEXT.runner.main_task
         if main is None or main._abort_func is None:
             return
         error = self._error(
@@ -69,14 +73,21 @@ def _tasks(root: trio.lowlevel.Task) -> Iterator[str]:
 
 
 @contextmanager
-def steps(on_step: Callable[[], None]) -> Iterator[None]:
-    """Calls `on_step` before each step of any task."""
+def steps(on_step: Callable[[], None]) -> Generator[None]:
+    """Calls `on_step` before each step of any task and at each look for what comes next.
+
+    Meanwhile trio's dice, which shuffle each batch of tasks, are loaded.
+    """
+    dice = _run._r
+    state = dice.getstate()
+    dice.seed(0)
     instrument = _Steps(on_step)
     trio.lowlevel.add_instrument(instrument)
     try:
         yield
     finally:
         trio.lowlevel.remove_instrument(instrument)
+        dice.setstate(state)
 
 
 class _Steps(trio.abc.Instrument):
@@ -84,4 +95,7 @@ class _Steps(trio.abc.Instrument):
         self._on_step = on_step
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self._on_step()
+
+    def after_io_wait(self, timeout: float) -> None:
         self._on_step()

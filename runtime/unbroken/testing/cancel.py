@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from itertools import count
 
 import anyio
+import anyio.lowlevel
 
 from unbroken.testing.clock import VirtualTimeLoop
 
@@ -17,9 +18,10 @@ __all__ = ["cancel_at", "cancel_everywhere"]
 async def cancel_at(step: int, scenario: Callable[[], Awaitable[object]]) -> bool:
     """Runs a scenario, and cancels it at the given step of the whole program.
 
-    A step is what the scheduler does between two looks at its queue: on trio one step of one task, on asyncio one callback
-    of the loop (a step of a task or less). The steps of every task count, those of the scenario's caller too. The
-    scenario is cancelled from outside of any task, as a time-out would do it.
+    A step is the smallest thing that the scheduler does: on trio a step of one task, and each look for what comes next; on
+    asyncio a callback of the loop, timers included. The steps of every task count. The scenario is cancelled just before
+    the step, from outside of any task, as a time-out would do it. Everything is the same up to there each time: on trio
+    the dice that shuffle the tasks are loaded meanwhile.
 
     Needs virtual time on asyncio (`unbroken.testing.virtual`), where the loop tells of its steps.
 
@@ -38,6 +40,8 @@ async def cancel_at(step: int, scenario: Callable[[], Awaitable[object]]) -> boo
         if left == 0:
             scope.cancel()
 
+    for _ in range(2):
+        await anyio.lowlevel.checkpoint()  # what an earlier run left in the scheduler's queue is not of this one
     with anyio.CancelScope() as scope, _steps(on_step):
         await scenario()
     return left > 0
@@ -72,7 +76,7 @@ async def cancel_everywhere(
 
 
 @contextmanager
-def _steps(on_step: Callable[[], None]) -> Iterator[None]:
+def _steps(on_step: Callable[[], None]) -> Generator[None]:
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:

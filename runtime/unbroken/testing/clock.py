@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import selectors
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, TypeVarTuple, Unpack
 
 from unbroken.errors import MissingExtra, UnbrokenError
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
 
 __all__ = ["Deadlock", "VirtualTimeLoop", "virtual"]
+
+Args = TypeVarTuple("Args")
 
 GRACE = 0.2
 """Real seconds in which a thread or a real socket may still move a program that has no timer left."""
@@ -104,13 +107,23 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         """Returns the virtual time in seconds."""
         return self._virtual_now
 
-    def call_soon(self, callback: Callable[..., object], *args: Any, context: Any = None) -> asyncio.Handle:
+    def call_soon(
+        self, callback: Callable[[Unpack[Args]], object], *args: *Args, context: Context | None = None
+    ) -> asyncio.Handle:
         """Schedules a callback, as every event loop does; tells `on_step` when it runs."""
         if self.on_step is None:
             return super().call_soon(callback, *args, context=context)
         return super().call_soon(self._step, callback, *args, context=context)
 
-    def _step(self, callback: Callable[..., object], *args: Any) -> None:
+    def call_at(
+        self, when: float, callback: Callable[[Unpack[Args]], object], *args: *Args, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Schedules a callback at a virtual time; tells `on_step` when it runs."""
+        if self.on_step is None:
+            return super().call_at(when, callback, *args, context=context)
+        return super().call_at(when, self._step, callback, *args, context=context)
+
+    def _step(self, callback: Callable[[Unpack[Args]], object], *args: *Args) -> None:
         if self.on_step is not None:
             self.on_step()
         callback(*args)
@@ -124,6 +137,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
 
 def _where(task: asyncio.Task[Any]) -> str:
-    stack = task.get_stack(limit=1)
-    place = f"{stack[-1].f_code.co_filename}:{stack[-1].f_lineno}" if stack else "?"
+    """Names the innermost frame of a task that waits; `asyncio.Task.get_stack` knows only the outermost."""
+    inner: Any = task.get_coro()
+    place = "?"
+    while (frame := getattr(inner, "cr_frame", None)) is not None:
+        place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        inner = inner.cr_await
     return f"{task.get_name()} at {place}"

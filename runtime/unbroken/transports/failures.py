@@ -103,10 +103,8 @@ def http_refusal(status: int, phrase: str, headers: Mapping[str, str], body: byt
         now: wall clock, seconds since the epoch, for a ``Retry-After`` that is a date.
     """
     text = body.decode(errors="replace").strip()
-    if text.startswith(("{", "[")):
-        words = " ".join(text.split())
-    else:
-        words = text.partition("\n")[0].strip()
+    lines = [" ".join(text.split())] if text.startswith(("{", "[")) else text.split("\n", 1)
+    words = lines[0].strip()
     if not words or words.startswith("<"):
         words = phrase
     value = next((value for name, value in headers.items() if name.lower() == "retry-after"), None)
@@ -132,7 +130,10 @@ def retry_after(value: str, *, now: float) -> float | None:
 
 
 def parse_head(raw: bytes) -> tuple[int, str, dict[str, str], bytes] | None:
-    """Takes a response apart as far as it came: status, phrase, headers, body; None: its head is not complete, or no HTTP."""
+    """Takes a response apart as far as it came: status, phrase, headers, body.
+
+    None: its head is not complete, or it is no HTTP.
+    """
     head, found, body = raw.partition(b"\r\n\r\n")
     line, _, fields = head.partition(b"\r\n")
     status = re.fullmatch(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: (.*))?", line)

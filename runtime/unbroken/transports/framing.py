@@ -117,7 +117,7 @@ class StreamSocket(Socket):
         self._stream = stream
         self._wire = wire
         self._inbox: deque[bytes] = deque()
-        self._fragments: list[bytes] = []
+        self._fragments: bytearray | None = None
         self._out = bytearray()
         self._in_flight = 0
         self._pings = 0
@@ -222,13 +222,15 @@ class StreamSocket(Socket):
     def _take(self, frame: Frame) -> None:
         match frame.opcode:
             case Opcode.TEXT | Opcode.BINARY | Opcode.CONT:
-                if frame.fin and not self._fragments:
+                if self._fragments is not None:
+                    self._fragments += frame.data
+                elif frame.fin:
                     self._inbox.append(bytes(frame.data))
-                    return
-                self._fragments.append(bytes(frame.data))
-                if frame.fin:
-                    self._inbox.append(b"".join(self._fragments))
-                    self._fragments.clear()
+                else:
+                    self._fragments = bytearray(frame.data)
+                if frame.fin and self._fragments is not None:
+                    self._inbox.append(bytes(self._fragments))
+                    self._fragments = None
             case Opcode.PING:
                 self._on_ping(bytes(frame.data))
             case _:
@@ -287,8 +289,7 @@ class StreamSocket(Socket):
             self._in_flight = 0
 
     def __repr__(self) -> str:
+        state = "closing" if self._closing else "open"
         if self.ending is not None:
             state = f"ended: {self.ending.describe()}"
-        else:
-            state = "closing" if self._closing else "open"
         return f"<{type(self).__name__} {state}, {len(self._inbox)} received, {self.buffered} bytes to send>"

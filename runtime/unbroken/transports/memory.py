@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine, Mapping
 from itertools import count
+from typing import Any
 
 import anyio
 import anyio.abc
@@ -182,7 +183,7 @@ class MemoryListener(anyio.abc.Listener[MemoryStream]):
         return self._waiting.popleft()
 
     async def serve(
-        self, handler: Callable[[MemoryStream], Awaitable[object]], task_group: anyio.abc.TaskGroup | None = None
+        self, handler: Callable[[MemoryStream], Coroutine[Any, Any, object]], task_group: anyio.abc.TaskGroup | None = None
     ) -> None:
         """Runs `handler` for each connection, in a task of its own, until cancelled or closed. The handler closes it.
 
@@ -209,7 +210,7 @@ class MemoryListener(anyio.abc.Listener[MemoryStream]):
         await anyio.lowlevel.checkpoint()
 
     @property
-    def extra_attributes(self) -> dict[object, Callable[[], object]]:
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
         """Names the address as anyio's TCP listeners do."""
         attribute = anyio.abc.SocketAttribute
         return {

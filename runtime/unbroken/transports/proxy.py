@@ -12,9 +12,9 @@ import msgspec
 
 from unbroken.decisions import Ending
 from unbroken.errors import DialFailed
-from unbroken.transports.failures import cut, parse_head
+from unbroken.transports.failures import cut, dial_failure, parse_head
 
-__all__ = ["Proxy", "proxy_for", "tunnel"]
+__all__ = ["Proxy", "parse_proxy", "proxy_failure", "proxy_for", "tunnel"]
 
 HEAD_LIMIT = 16 * 1024
 """Bytes of a proxy's answer."""
@@ -80,6 +80,14 @@ def parse_proxy(url: str) -> Proxy:
         authorization = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
     secure = parts.scheme == "https"
     return Proxy(secure=secure, host=parts.hostname, port=port or (443 if secure else 80), authorization=authorization)
+
+
+def proxy_failure(error: BaseException) -> Ending:
+    """Says why there is no way through the proxy: whatever failed there is not the destination's doing."""
+    failure = error.ending if isinstance(error, DialFailed) else dial_failure(error)
+    if failure.cause == "proxy":
+        return failure
+    return Ending(cause="proxy", reason=cut(f"{failure.cause} at the proxy: {failure.reason}"))
 
 
 async def tunnel(stream: anyio.abc.ByteStream, proxy: Proxy, host: str, port: int, *, user_agent: str) -> None:

@@ -18,7 +18,7 @@ __all__ = ["TcpStream", "connect_tcp"]
 ATTEMPT_DELAY = 0.25
 """Seconds that one address has before the next is tried beside it (RFC 8305, section 8)."""
 
-LINGER_RESET = struct.pack("ii", 1, 0)
+LINGER_RESET = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 """``struct linger``: closing discards what is unsent and sends a reset."""
 
 Address = tuple[int, int, int, Any]  # family, type, protocol, address
@@ -37,7 +37,7 @@ class TcpStream(anyio.abc.ByteStream):
     """
 
     def __init__(self, raw: socket.socket) -> None:
-        raw.setblocking(False)
+        raw.settimeout(0)
         self._raw = raw
         self._closed = False
         self._sending = False
@@ -49,7 +49,7 @@ class TcpStream(anyio.abc.ByteStream):
 
         Raises:
             anyio.EndOfStream: the peer has sent all that it is going to send.
-            anyio.BrokenResourceError: the connection broke, on this side of a read or of an earlier write; the cause says how.
+            anyio.BrokenResourceError: the connection broke, now or in an earlier send; the cause says how.
             anyio.ClosedResourceError: this side closed it.
         """
         while True:
@@ -190,7 +190,7 @@ async def _connect(address: Address) -> socket.socket:
     family, kind, protocol, name = address
     raw = socket.socket(family, kind, protocol)
     try:
-        raw.setblocking(False)
+        raw.settimeout(0)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             raw.connect(name)

@@ -20,7 +20,7 @@ from unbroken.decisions import Ending
 from unbroken.errors import ConfigError, DialFailed
 from unbroken.transports.failures import cut, dial_failure, http_refusal, parse_head
 from unbroken.transports.framing import CHUNK, MAX_MESSAGE, SILENT, ClientWire, StreamSocket, reset
-from unbroken.transports.proxy import proxy_for, tunnel
+from unbroken.transports.proxy import proxy_failure, proxy_for, tunnel
 from unbroken.transports.tcp import connect_tcp
 
 __all__ = ["Connect", "WebSocket", "WebSocketTransport"]
@@ -88,7 +88,8 @@ class WebSocketTransport(Transport):
             await self._upgrade(stream, wire, endpoint)
         except BaseException as error:
             if stream is not None:
-                reset(stream)
+                if not isinstance(error, Exception):
+                    reset(stream)  # given up: the peer should know at once
                 await anyio.aclose_forcefully(stream)
             if isinstance(error, (OSError, UnicodeError, anyio.EndOfStream, *BROKEN)):
                 raise DialFailed(dial_failure(error)) from error
@@ -112,11 +113,8 @@ class WebSocketTransport(Transport):
         except BaseException as error:
             if stream is not None:
                 await anyio.aclose_forcefully(stream)
-            if isinstance(error, (OSError, UnicodeError, *BROKEN)):
-                ending = dial_failure(error)
-                raise DialFailed(
-                    Ending(cause="proxy", reason=cut(f"{ending.cause} at the proxy: {ending.reason}"))
-                ) from error
+            if isinstance(error, (OSError, UnicodeError, DialFailed, *BROKEN)):
+                raise DialFailed(proxy_failure(error)) from error
             raise
         return stream
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unbroken.core.journal import Journal, Plan
+from unbroken.decisions import Carry
 
 RATE = 16_000
 FRAME = 320
@@ -36,8 +37,7 @@ class Line:
     def pause(self, seconds: float, *, sent: bool = True) -> int:
         return self.say(seconds, quiet=True, sent=sent)
 
-    def plan(self, *, known: int, carry: str = "handle", max_age: float = 10.0, drop_media: bool = False) -> Plan:
-        assert carry in ("handle", "history", "nothing")
+    def plan(self, *, known: int, carry: Carry = "handle", max_age: float = 10.0, drop_media: bool = False) -> Plan:
         return self.journal.plan(known=known, carry=carry, now=self.now, max_age=max_age, drop_media=drop_media)
 
 

@@ -9,6 +9,7 @@ import msgspec
 
 from unbroken.core.ledger import Placed, ToolLedger
 from unbroken.core.playout import Playout
+from unbroken.decisions import Carry
 from unbroken.messages import (
     Audio,
     Event,
@@ -142,7 +143,7 @@ class Conversation:
         if link != self._link:
             if link < self._link:
                 return _NOTHING
-            self.begin_link(link, known=heard, start=heard)
+            self.begin_link(link, known=heard, start=heard, carry="nothing")
         if type(event) is Audio:
             began = None if self._replying else self._begin_reply()
             self.playout.add(len(event.pcm), rate=event.rate, now=now)
@@ -192,13 +193,14 @@ class Conversation:
         self.reply_owed = True
         return (self._end_reply("cut", now),)
 
-    def begin_link(self, link: int, *, known: int, start: int, open_turn: bool = False) -> None:
+    def begin_link(self, link: int, *, known: int, start: int, carry: Carry, open_turn: bool = False) -> None:
         """Another link is current. What the user says again leaves the history.
 
         Args:
             link: its number.
             known: up to here its context holds the user's audio (`Plan.known`).
             start: from here the audio is sent (`Plan.start`).
+            carry: how the conversation crossed.
             open_turn: keep the turn that the user had not finished: not all of its audio is replayed (`Plan.lost`).
         """
         if self._link:
@@ -209,7 +211,7 @@ class Conversation:
         self._user = self._model = None
         self._unplaced.clear()
         self._asked = self._speaking = self._swallow = self._generated = False
-        self.ledger.begin_link(known)
+        self.ledger.begin_link(link, known=known, told=carry == "history")
 
     # -- What the application says ------------------------------------------------------------------------------------
 

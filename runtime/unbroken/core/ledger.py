@@ -144,15 +144,19 @@ class ToolLedger:
                     cancelled.append(entry.call.call_id)
         return tuple(cancelled)
 
-    def begin_link(self, known: int) -> None:
+    def begin_link(self, link: int, *, known: int, told: bool) -> None:
         """Another link is current.
 
         Args:
+            link: its number.
             known: up to here its context holds the user's audio: what was called after that may be called again.
+            told: its history tells every answer that was delivered, so they need not be delivered again.
         """
         for entry in self._entries:
             rolled_back = entry.position is None or entry.position > known
             entry.again = not entry.cancelled and (entry.result is None or not entry.settled or rolled_back)
+            if told and entry.delivered:
+                entry.delivered = link
 
     def reply_completed(self, heard: int) -> None:
         """A reply was completed by a context that has heard the user's audio up to a position."""

@@ -64,7 +64,7 @@ class Runtime:
         self.fleet = fleet if fleet is not None else Fleet()
         self._transport = transport if transport is not None else WebSocketTransport()
         self._random = random
-        self._policy = PolicyActor(self.fleet, random=random)
+        self._policy = PolicyActor(self.fleet)
         self._policy_gone = False
         self._sessions: dict[str, Session] = {}
         self._settings: dict[str, Settings] = {}

@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from unbroken.decisions import Action, Carry, Cause, Closure, Facts, Fault, FaultKind, Phase
+from unbroken.decisions import Action, Carry, Cause, Closure, Ending, Facts, Fault, FaultKind, Phase
 from unbroken.errors import ConfigError, UnknownName
 
 __all__ = ["Rule", "Span", "classify"]
@@ -34,7 +34,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
         platforms: "gemini", "vertex", …; empty: any, also a platform that is not known.
         phases: where in its life the link was.
         codes: close codes, single or as ranges with both ends included.
-        http: statuses of a refused upgrade, single or as ranges.
+        http: HTTP statuses, single or as ranges: of a refused upgrade, or of an error that the provider sent as a message
+            and that stands in `Ending.code` (close codes begin at 1000).
         causes: what ended the link on this side.
         words: alternatives of which one has to occur in the reason, in any case of letters; an alternative is one text, or
             several that all have to occur. Reasons are cut at 123 bytes (RFC 6455 section 5.5) and prefixed with trace ids,
@@ -93,7 +94,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
         return (
             (not self.platforms or closure.platform in self.platforms)
             and (not self.codes or _within(ending.code, self.codes))
-            and (not self.http or _within(ending.http_status, self.http))
+            and (not self.http or _within(_status(ending), self.http))
             and (not self.causes or ending.cause in self.causes)
             and (not self.phases or closure.phase in self.phases)
             and (not self.facts or _known(closure.facts, self.facts))
@@ -131,6 +132,11 @@ def _within(number: int | None, spans: Sequence[Span]) -> bool:
     if number is None:
         return False
     return any(number == span if isinstance(span, int) else span[0] <= number <= span[1] for span in spans)
+
+
+def _status(ending: Ending) -> int | None:
+    told = ending.code if ending.code is not None and ending.code < 1000 else None
+    return ending.http_status if ending.http_status is not None else told
 
 
 def _known(facts: Facts, wanted: Mapping[str, bool | int]) -> bool:

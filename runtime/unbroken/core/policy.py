@@ -1,0 +1,288 @@
+"""What to do about a fault: the default policy reads the table of `unbroken.core.defaults`, in the situation it is asked in.
+
+All bounds are the situation's: the attempts, the recoveries and the patience that are left. Where one of them is used up the
+session escalates, so that no path goes on for ever, and none waits for nothing between two dials of one target:
+
+* The first dial of a target within an outage is at once. Further ones follow by backoff with full jitter: under a ceiling
+  of 0.25 s that doubles up to 5 s, counted by the links to that target that failed in a row. At the ceiling it is
+  stretched so that the attempts that are left last for the patience that is left.
+* `Retry-After` and cool-downs are floors for their target. Up to 5 s are waited for; beyond that another target is taken.
+* A handle that was refused while the old socket may still be open is tried again after 0.5, 1, 2, 4 and 4 s, each half
+  certain and half random: 6 to 12 s in all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final, get_args
+
+import msgspec
+from tenacity import RetryCallState, Retrying
+from tenacity.wait import wait_base, wait_exponential
+
+from unbroken.core.defaults import DEFAULTS, Step
+from unbroken.core.fleet import cool_down
+from unbroken.decisions import (
+    Carry,
+    Decision,
+    Escalate,
+    FailOver,
+    Fault,
+    FaultKind,
+    Finish,
+    Retry,
+    Situation,
+    TargetState,
+)
+
+__all__ = ["DefaultPolicy", "backoff", "counted_as", "flaw"]
+
+_FIRST_WAIT: Final = 0.05
+"""Seconds that even the luckiest number waits between two dials of one target."""
+
+_LONGEST: Final = 5.0
+"""Seconds: the ceiling of the backoff, and how long a target that is not usable yet is waited for."""
+
+_BACKOFF: Final = wait_exponential(multiplier=0.25, exp_base=2, max=_LONGEST)
+_HANDLE: Final = wait_exponential(multiplier=0.5, exp_base=2, max=4.0)
+_CALL: Final = Retrying()
+
+_RULE_RETRY: Final = 3
+"""Links to one target that failed in a row at which a rule's own "retry" gives way to the table. A refused credential is
+renewed twice by that: a token's expiry is often found out only after another fault."""
+
+_PASSING: Final[frozenset[FaultKind]] = frozenset({"planned", "network", "hung", "server", "quota", "handle", "protocol"})
+"""What may be over when the same target is dialled later, with nothing changed."""
+
+
+class DefaultPolicy:
+    """The policy of unbroken, as docs/faults.md tells it. It has no state, so one object serves any number of sessions."""
+
+    def __repr__(self) -> str:
+        return "<DefaultPolicy>"
+
+    def decide(self, fault: Fault, situation: Situation) -> Decision:
+        """Returns what is to be done.
+
+        Args:
+            fault: what the last closure meant.
+            situation: where the session stands.
+        """
+        kind = counted_as(fault.kind, useful=situation.useful)
+        advice = fault.advice or DEFAULTS[kind].advice
+        if kind not in ("closed", "planned") and (because := _used_up(situation)):
+            return Escalate(advice=advice, because=because, rule="bounds")
+        for step in _steps(fault, kind, situation):
+            decision = _Asked(fault, kind, situation, step).decide()
+            if decision is not None:
+                return decision
+        return Escalate(advice=advice, because="Nothing is left that could be tried.", rule=f"{kind}-escalate")
+
+
+def counted_as(kind: FaultKind, *, useful: bool) -> FaultKind:
+    """Returns the kind that the table is read for.
+
+    A service that accepts connections and closes them in good order would otherwise be redialled for ever: an end is planned
+    only where something useful came before it.
+    """
+    return "server" if kind == "planned" and not useful else kind
+
+
+def backoff(failed: int, situation: Situation) -> float:
+    """Returns seconds to wait before a target is dialled again.
+
+    Args:
+        failed: links to it that failed in a row.
+        situation: gives the random number, and the patience that a stretched wait may use.
+    """
+    if failed <= 1:
+        return 0.0
+    ceiling = _ceiling(_BACKOFF, failed - 1)
+    if ceiling >= _LONGEST:
+        ceiling = max(ceiling, 2 * situation.patience_left / (situation.attempts_left + 1))
+    return min(_FIRST_WAIT + situation.random * (ceiling - _FIRST_WAIT), situation.patience_left)
+
+
+def flaw(decision: object, situation: Situation) -> str:
+    """Says why a decision cannot be performed; "": it can.
+
+    Args:
+        decision: what a policy returned, whatever that is.
+        situation: what it was asked about.
+    """
+    match decision:
+        case Escalate() | Finish():
+            return ""
+        case Retry():
+            if situation.targets and situation.targets[situation.current].ruled_out:
+                return "it dials a target that this session has ruled out"
+        case FailOver(target=index):
+            if not isinstance(index, int) or not 0 <= index < len(situation.targets):  # pyright: ignore[reportUnnecessaryIsInstance]
+                return f"it fails over to target {index!r}, and the route has {len(situation.targets)}"
+            if index == situation.current:
+                return "it fails over to the target that has just failed"
+            if situation.targets[index].ruled_out:
+                return "it dials a target that this session has ruled out"
+            if decision.carry == "handle":
+                return "it carries a handle to another target"
+        case _:
+            return f"a policy returns a Retry, FailOver, Escalate or Finish, not {type(decision).__name__}"
+    if not isinstance(decision.after, int | float) or not 0.0 <= decision.after < math.inf:  # pyright: ignore[reportUnnecessaryIsInstance]
+        return f"it waits {decision.after!r} seconds"
+    if decision.carry not in get_args(Carry):
+        return f"it carries the conversation by {decision.carry!r}"
+    return ""
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    """One step of the table, tried in one situation."""
+
+    fault: Fault
+    kind: FaultKind
+    situation: Situation
+    step: Step
+
+    @property
+    def here(self) -> TargetState:
+        targets, current = self.situation.targets, self.situation.current
+        if current < len(targets):
+            return targets[current]
+        return TargetState(name="the target", index=current, quota_group="", credentials="")
+
+    def decide(self) -> Decision | None:
+        """Returns the decision; None: the step cannot be done."""
+        step = self.step
+        match step.act:
+            case "finish":
+                return Finish(because=step.because, rule=step.id)
+            case "escalate":
+                advice = self.fault.advice or DEFAULTS[self.kind].advice
+                return Escalate(advice=advice, because=step.because, rule=step.id)
+            case "fail over":
+                return self._elsewhere()
+            case "wait":
+                return self._when_usable()
+            case "resume" | "fresh":
+                return self._again() if self._within_bounds() else None
+
+    def _within_bounds(self) -> bool:
+        step, situation = self.step, self.situation
+        by_handle = situation.has_handle and self.fault.carry in (None, "handle")
+        return not (
+            (step.failures_below and self.here.tried >= step.failures_below)
+            or (step.handle_below and situation.handle_failures >= step.handle_below)
+            or (step.unconfirmed and not situation.previous_unconfirmed)
+            or (self.kind == "handle" and step.act == "resume" and not by_handle)
+        )
+
+    def _again(self) -> Decision | None:
+        situation, here = self.situation, self.here
+        if here.ruled_out:
+            return None
+        after = self._paced()
+        floor = max(here.usable_after - situation.now, self.fault.retry_after or 0.0)
+        if self.kind == "quota":
+            floor = max(floor, cool_down(self.fault))
+        if floor > max(after, _LONGEST):
+            return self._elsewhere() or (self._retry(floor) if floor <= situation.patience_left else None)
+        return self._retry(max(after, floor))
+
+    def _paced(self) -> float:
+        if self.step.pace == "backoff":
+            return backoff(self.here.tried, self.situation)
+        half = _ceiling(_HANDLE, max(1, self.situation.handle_failures)) / 2
+        return min(half + self.situation.random * half, self.situation.patience_left)
+
+    def _elsewhere(self) -> FailOver | None:
+        usable = [target for target in self._others() if target.usable_after <= self.situation.now]
+        if not usable:
+            return None
+        # the least tried first, so that a route of three is walked to its end before anything is tried again
+        target = min(usable, key=lambda target: (target.tried, target.index))
+        return self._fail_over(target, backoff(target.tried + 1, self.situation))
+
+    def _when_usable(self) -> Decision | None:
+        situation, here = self.situation, self.here
+        waits = [(target.usable_after - situation.now, target) for target in self._others()]
+        if self.kind in _PASSING and not here.ruled_out:
+            wait = cool_down(self.fault) if self.kind == "quota" else self.fault.retry_after or 0.0
+            waits.append((max(wait, here.usable_after - situation.now), here))
+        wait, target = min(waits, key=lambda option: (option[0], option[1].index), default=(math.inf, here))
+        if wait > situation.patience_left:
+            return None
+        # those who wait for the same moment do not all dial in it
+        after = min(wait * (1 + 0.1 * situation.random), situation.patience_left)
+        return self._retry(after) if target is here else self._fail_over(target, after)
+
+    def _others(self) -> Sequence[TargetState]:
+        return [
+            target
+            for target in self.situation.targets
+            if target.index != self.situation.current
+            and not target.ruled_out
+            and not (self.kind == "quota" and target.quota_group == self.here.quota_group)
+            and not (self.kind == "auth" and target.credentials == self.here.credentials)
+        ]
+
+    def _retry(self, after: float) -> Retry:
+        fresh = self.step.act == "fresh" or not self.situation.has_handle
+        carry: Carry = self.fault.carry or ("history" if fresh else "handle")
+        if carry == "handle" and not self.situation.has_handle:
+            carry = "history"
+        refused = self.fault.drop_media if self.fault.drop_media is not None else self.kind == "input"
+        because = self._because(self.here, after, carry)
+        return Retry(after=after, carry=carry, drop_media=refused, because=because, rule=self.step.id)
+
+    def _fail_over(self, target: TargetState, after: float) -> FailOver:
+        carry: Carry = "nothing" if self.fault.carry == "nothing" else "history"
+        because = self._because(target, after, carry)
+        return FailOver(target=target.index, after=after, carry=carry, because=because, rule=self.step.id)
+
+    def _because(self, target: TargetState, after: float, carry: Carry) -> str:
+        when = f"in {after:.1f} s" if after > 0.0 else "at once"
+        return self.step.because.format(target=target.name, when=when, carry=_CARRIED[carry])
+
+
+_CARRIED: Final = {"handle": "resuming by its handle", "history": "with the history told again", "nothing": "from the start"}
+
+_BY_RULE: Final = {
+    "finish": Step(id="rule-finish", act="finish", because="The rule says that the session is over with this."),
+    "escalate": Step(id="rule-escalate", act="escalate", because="The rule says that a person has to look at this."),
+    "failover": Step(
+        id="rule-failover", act="fail over", because="The rule says to go elsewhere; {target} is dialled {when}, {carry}."
+    ),
+    "retry": Step(id="rule-retry", act="resume", because="The rule says to try again; {target} is dialled {when}, {carry}."),
+}
+
+
+def _steps(fault: Fault, kind: FaultKind, situation: Situation) -> Sequence[Step]:
+    """Returns the table's steps, with the rule's own action before them where it has one."""
+    steps = DEFAULTS[kind].steps
+    match fault.action:
+        case None:
+            return steps
+        case "finish" | "escalate":
+            return (_BY_RULE[fault.action],)
+        case "failover":
+            return steps if steps[0].act == "fail over" else (_BY_RULE["failover"], *steps)
+        case "retry":
+            tried = situation.targets[situation.current].tried if situation.targets else 0
+            already = tried >= _RULE_RETRY or steps[0].act in ("resume", "fresh")
+            return steps if already else (_BY_RULE["retry"], *steps)
+
+
+def _used_up(situation: Situation) -> str:
+    if situation.attempts_left <= 0:
+        return f"{situation.attempt} links in a row failed, as many as the session may try."
+    if situation.recoveries_left <= 0:
+        return "The session has had as many outages as it may have."
+    if situation.patience_left <= 0.0:
+        return f"The outage has lasted {situation.outage_age:.0f} s, longer than the session's patience."
+    return ""
+
+
+def _ceiling(wait: wait_base, attempt: int) -> float:
+    state = RetryCallState(_CALL, None, (), {})
+    state.attempt_number = attempt
+    return wait(state)

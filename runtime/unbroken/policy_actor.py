@@ -1,0 +1,169 @@
+"""The policy actor: one per runtime. It classifies, lets the session's policy decide, and has the fleet admit."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from unbroken.abc import Policy
+from unbroken.actors.actor import Actor
+from unbroken.actors.mailbox import Mailbox, Overflow
+from unbroken.core.classify import Rule, classify
+from unbroken.core.fleet import Fleet
+from unbroken.core.policy import DefaultPolicy, counted_as, flaw
+from unbroken.core.rules import in_order
+from unbroken.decisions import Decision, FailOver, Fault, Retry, Situation
+from unbroken.messages import AskPolicy, Decided, Permit
+
+__all__ = ["PolicyActor"]
+
+logger = logging.getLogger("unbroken.policy")
+
+_DEFAULT: Final = DefaultPolicy()
+
+
+class _Enrolled:
+    """One session, as the policy actor knows it."""
+
+    __slots__ = ("answered", "permits", "policy", "replaced", "reply", "rules")
+
+    def __init__(
+        self, *, policy: Policy, rules: Sequence[Sequence[Rule]], reply: Callable[[Decided], object] | None = None
+    ) -> None:
+        self.policy = policy
+        self.rules = [in_order(rows) for rows in rules]
+        self.reply = reply
+        self.answered = 0
+        self.permits: list[Permit] = []
+        self.replaced = 0
+
+    def rules_of(self, target: int) -> Sequence[Rule]:
+        return self.rules[target] if 0 <= target < len(self.rules) else _NOBODYS
+
+    def replace(self, session: str, why: str) -> None:
+        """Counts a decision that the default policy had to take, and says so the first time."""
+        self.replaced += 1
+        if self.replaced == 1:
+            logger.warning(
+                "session %s: %r failed, so the default policy decides: %s (this is said once)", session, self.policy, why
+            )
+
+
+_NOBODYS: Final = in_order()
+
+
+class PolicyActor(Actor[AskPolicy]):
+    """Answers every `AskPolicy` of the enrolled sessions with one `Decided`, in the order in which they came.
+
+    Nothing that has to outlive a crash is on its task's stack: the fleet's state is the runtime's, and the enrolments are
+    on this object, whose `run` can be started again.
+
+    Args:
+        fleet: the state shared by the runtime's sessions.
+        capacity: questions that may wait; one more is refused, and its session decides by itself.
+    """
+
+    def __init__(self, fleet: Fleet, *, capacity: int = 4096) -> None:
+        super().__init__(Mailbox(name="policy", capacity=capacity, overflow=Overflow.REFUSE))
+        self._fleet = fleet
+        self._enrolled: dict[str, _Enrolled] = {}
+        self._replaced = 0
+
+    @property
+    def replaced(self) -> int:
+        """Decisions that the default policy took in the place of one that raised or returned nonsense."""
+        return self._replaced + sum(enrolled.replaced for enrolled in self._enrolled.values())
+
+    def enroll(
+        self, session: str, *, policy: Policy, rules: Sequence[Sequence[Rule]], reply: Callable[[Decided], object]
+    ) -> None:
+        """Takes a session on.
+
+        Args:
+            session: its name.
+            policy: decides for it.
+            rules: per target of its route, in order: the application's rows and the provider's. The protocols' own rows
+                are added here.
+            reply: takes the answers; never waits. Where it returns False, nobody will perform the decision.
+        """
+        self._enrolled[session] = _Enrolled(policy=policy, rules=rules, reply=reply)
+
+    def dismiss(self, session: str) -> None:
+        """Forgets a session. Its questions are not answered any more, and permits that it never took are given back."""
+        enrolled = self._enrolled.pop(session, None)
+        if enrolled is not None:
+            self._replaced += enrolled.replaced
+            for permit in enrolled.permits:
+                self._fleet.give_back(permit)
+
+    def handle(self, message: AskPolicy) -> None:
+        """Answers one question. That of a dismissed session is dropped, and one that `decide_now` has answered meanwhile."""
+        enrolled = self._enrolled.get(message.session)
+        if enrolled is None or enrolled.reply is None or message.ask_id <= enrolled.answered:
+            return
+        decided = self._answer(message, enrolled, enrolled.policy)
+        try:
+            taken = enrolled.reply(decided)
+        except Exception:  # because a session that cannot take its answer must not keep the others from theirs
+            logger.exception("session %s did not take its decision", message.session)
+            taken = False
+        if taken is False and decided.permit is not None:
+            self._fleet.give_back(decided.permit)
+
+    def decide_now(self, question: AskPolicy) -> Decided:
+        """Takes the built-in decision, for a session whose question was refused or not answered in time.
+
+        Synchronous and called from the session's own task; the fleet admits it as it does every other decision.
+        """
+        enrolled = self._enrolled.get(question.session) or _Enrolled(policy=_DEFAULT, rules=())
+        return msgspec.structs.replace(self._answer(question, enrolled, _DEFAULT), fallback=True)
+
+    def _answer(self, question: AskPolicy, enrolled: _Enrolled, policy: Policy) -> Decided:
+        enrolled.answered = question.ask_id
+        situation = question.situation
+        fault = classify(question.closure, enrolled.rules_of(situation.current))
+        self._note(fault, situation)
+        situation = msgspec.structs.replace(situation, targets=self._fleet.view(situation.targets, situation.now))
+        decision = self._decision(policy, fault, situation, enrolled, question.session)
+        fallback = decision is None
+        if decision is None:
+            decision = _DEFAULT.decide(fault, situation)
+        permit = self._permit(decision, situation, enrolled)
+        return Decided(ask_id=question.ask_id, fault=fault, decision=decision, permit=permit, fallback=fallback)
+
+    def _note(self, fault: Fault, situation: Situation) -> None:
+        if situation.current < len(situation.targets):
+            here = situation.targets[situation.current]
+            counted = msgspec.structs.replace(fault, kind=counted_as(fault.kind, useful=situation.useful))
+            self._fleet.note(counted, target=here.name, quota_group=here.quota_group, now=situation.now)
+
+    def _decision(
+        self, policy: Policy, fault: Fault, situation: Situation, enrolled: _Enrolled, session: str
+    ) -> Decision | None:
+        """Asks the policy; None: it failed."""
+        try:
+            decision = policy.decide(fault, situation)
+        except Exception as error:  # because a policy is somebody's own code, and its bug must not end a call
+            enrolled.replace(session, repr(error))
+            return None
+        if why := flaw(decision, situation):
+            enrolled.replace(session, why)
+            return None
+        return decision
+
+    def _permit(self, decision: Decision, situation: Situation, enrolled: _Enrolled) -> Permit | None:
+        match decision:
+            case Retry():
+                target = situation.current
+            case FailOver():
+                target = decision.target
+            case _:
+                return None
+        if target >= len(situation.targets):
+            return None
+        permit = self._fleet.admit(situation.targets[target].name, at=situation.now + decision.after, now=situation.now)
+        enrolled.permits = [*(held for held in enrolled.permits if self._fleet.holds(held)), permit]
+        return permit

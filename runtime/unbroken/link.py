@@ -103,6 +103,7 @@ class Link:
         self._ending: Ending | None = None
         self._closing: Cause | None = None
         self._closed_by_us = False
+        self._reported = False
         self._began = anyio.current_time()
         self._marks: list[tuple[str, float]] = [("credential", self._began)]
 
@@ -193,35 +194,13 @@ class Link:
 
     async def run(self) -> None:
         """Lives the link, and reports its end whatever it was."""
-        ending = Ending(cause="crash", sent_by_us=True, confirmed=False)
         try:
             with self._scope:
-                ending = await self._live()
+                await self._live()
         finally:
-            self.open = False
-            if self._scope.cancelled_caught or self._ending is not None:
-                ending = self._ending or Ending(sent_by_us=True, confirmed=False)
-            now = anyio.current_time()
-            facts = Facts(
-                closed_by_us=self._closed_by_us,
-                sent_by_us=ending.sent_by_us,
-                resumed=self.crossing.handle is not None,
-                history_sent=bool(self.crossing.history),
-            )
-            profile = self.provider.profile
-            closure = Closure(
-                platform=profile.platform,
-                phase=self.phase,
-                ending=ending,
-                facts=facts,
-                model=profile.model,
-                age=now - self._began,
-                link=self.number,
-            )
-            self._receiver.lost(LinkDown(link=self.number, closure=closure, silent_for=max(0.0, now - self.last_received)))
+            self._report(self._ending or Ending(cause="crash", sent_by_us=True, confirmed=False))
 
-    async def _live(self) -> Ending:
-        ending = Ending(cause="crash", sent_by_us=True, confirmed=False)
+    async def _live(self) -> None:
         async with anyio.create_task_group() as tasks:
             try:
                 ending = await self._talk(tasks)
@@ -233,11 +212,33 @@ class Link:
                 ending = Ending(cause="credential", reason=str(failed), sent_by_us=True)
             except Exception as failed:  # because a bug in a codec or transport ends its link, never the session
                 ending = Ending(cause="crash", reason=repr(failed)[:123], sent_by_us=True, confirmed=False)
-            finally:
-                if self._socket is not None:
-                    self._socket.abort(None)
-                tasks.cancel_scope.cancel()
-        return ending
+            # the next link need not wait until the answer to a close frame is out, which the socket bounds
+            self._report(self._ending or ending)
+            if self._socket is not None and self._socket.ending is None:
+                self._socket.abort(None)
+
+    def _report(self, ending: Ending) -> None:
+        if self._reported:
+            return
+        self._reported = True
+        self.open = False
+        now, profile = anyio.current_time(), self.provider.profile
+        facts = Facts(
+            closed_by_us=self._closed_by_us,
+            sent_by_us=ending.sent_by_us,
+            resumed=self.crossing.handle is not None,
+            history_sent=bool(self.crossing.history),
+        )
+        closure = Closure(
+            platform=profile.platform,
+            phase=self.phase,
+            ending=ending,
+            facts=facts,
+            model=profile.model,
+            age=now - self._began,
+            link=self.number,
+        )
+        self._receiver.lost(LinkDown(link=self.number, closure=closure, silent_for=max(0.0, now - self.last_received)))
 
     def _told(self, ending: Ending) -> Ending:
         """The peer's answer to our own close says nothing; what we closed for does."""

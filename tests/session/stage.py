@@ -1,0 +1,218 @@
+"""A provider with a wire of its own and a service that plays scripts, to put a session through exact situations."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import anyio.abc
+
+from unbroken.abc import Connection, Endpoint, Profile, Provider
+from unbroken.config import Secret, Target
+from unbroken.errors import WireError
+from unbroken.messages import (
+    ActivityMark,
+    Audio,
+    GenerationComplete,
+    GoAway,
+    HandleIssued,
+    Interrupted,
+    ProviderFault,
+    SetupDone,
+    ToolCall,
+    ToolResult,
+    Turn,
+    TurnComplete,
+    UserText,
+    UserTranscript,
+    WireEvent,
+)
+from unbroken.transports.memory import MemoryNetwork
+from unbroken.transports.server import ServerWebSocket, receive_upgrade
+from unbroken.transports.websocket import WebSocketTransport
+
+RATE = 16_000
+FRAME = 640
+"""Bytes of 20 ms."""
+
+
+def speech(ms: int) -> bytes:
+    """Loud audio, each sample different from the one before, so that order shows."""
+    count = RATE * ms // 1000
+    return b"".join((4000 + i % 4000).to_bytes(2, "little", signed=True) for i in range(count))
+
+
+def quiet(ms: int) -> bytes:
+    return bytes(RATE * ms // 1000 * 2)
+
+
+class StageConnection(Connection):
+    def setup(self, *, handle: Secret | None, history: Sequence[Turn]) -> bytes:
+        assert not (handle and history), "never both"
+        told = [[turn.role, turn.text] for turn in history]
+        return json.dumps({"setup": {"handle": handle.reveal() if handle else None, "history": told}}).encode()
+
+    def opening(self) -> Sequence[bytes]:
+        return ()
+
+    def receive(self, data: bytes | str) -> Sequence[WireEvent]:
+        try:
+            said = json.loads(data)
+        except ValueError as error:
+            raise WireError(f"not JSON: {data!r}") from error
+        return [event for key, value in said.items() for event in _event(key, value)]
+
+    def audio(self, pcm: bytes | memoryview) -> bytes:
+        return json.dumps({"audio": base64.b64encode(pcm).decode()}).encode()
+
+    def text(self, text: UserText) -> bytes:
+        return json.dumps({"text": text.text}).encode()
+
+    def context(self, turn: Turn) -> bytes:
+        return json.dumps({"context": turn.text}).encode()
+
+    def tool_result(self, result: ToolResult) -> bytes:
+        return json.dumps({"result": [result.call_id, dict(result.result)]}).encode()
+
+    def activity(self, mark: ActivityMark) -> bytes:
+        return json.dumps({"mark": mark.mark}).encode()
+
+
+def _event(key: str, value: Any) -> list[WireEvent]:
+    match key:
+        case "ready":
+            return [SetupDone()]
+        case "audio":
+            return [Audio(bytes(24 * 2 * value), 24_000)]
+        case "transcript":
+            return [UserTranscript(text=value, finished=True)]
+        case "end":
+            return [GenerationComplete(), TurnComplete()]
+        case "interrupted":
+            return [Interrupted(), TurnComplete()]
+        case "handle":
+            return [HandleIssued(handle=Secret(value), resumable=True)]
+        case "go_away":
+            return [GoAway(time_left=value)]
+        case "tool":
+            return [ToolCall(call_id=value, name="look_up", arguments={"of": value})]
+        case "fault":
+            return [ProviderFault(code=value, reason="said in a message")]
+    raise WireError(f"unknown {key}")
+
+
+class StageProvider(Provider):
+    def __init__(self, host: str, profile: Profile) -> None:
+        self.host = host
+        self.profile = profile
+        self.refreshed = 0
+
+    async def endpoint(self, *, refresh: bool = False) -> Endpoint:
+        self.refreshed += refresh
+        return Endpoint(url=f"ws://{self.host}/talk", headers={"authorization": "a secret"})
+
+    def connection(self) -> Connection:
+        return StageConnection()
+
+
+class Call:
+    """One connection as a script sees it."""
+
+    def __init__(self, number: int, socket: ServerWebSocket, setup: dict[str, Any]) -> None:
+        self.number = number
+        self.socket = socket
+        self.handle: str | None = setup["handle"]
+        self.history: list[list[str]] = setup["history"]
+        self.heard = bytearray()
+        self.other: list[dict[str, Any]] = []
+
+    def say(self, **message: Any) -> None:
+        self.socket.send(json.dumps(message).encode())
+
+    def reply(self, *, ms: int = 200, handle: str | None = None) -> None:
+        self.say(audio=ms)
+        self.say(end=True)
+        if handle is not None:
+            self.say(handle=handle)
+
+    async def take(self) -> dict[str, Any]:
+        """Takes one message; audio is kept in `heard`, the rest in `other`."""
+        message: dict[str, Any] = json.loads(await self.socket.receive())
+        if "audio" in message:
+            self.heard += base64.b64decode(message["audio"])
+        else:
+            self.other.append(message)
+        return message
+
+    async def hear(self, size: int) -> None:
+        """Listens until so many bytes of audio have come on this connection."""
+        while len(self.heard) < size:
+            await self.take()
+
+    async def listen(self) -> None:
+        """Listens until the connection ends."""
+        while True:
+            await self.take()
+
+
+Script = Callable[[Call], Awaitable[None]]
+
+
+class Stage:
+    """Hosts of a memory network, each of which plays its scripts connection by connection, the last one for ever."""
+
+    def __init__(self) -> None:
+        self.network = MemoryNetwork()
+        self.transport = WebSocketTransport(connect=self.network.connect, proxy=False)
+        self.calls: list[Call] = []
+        self.dials: list[tuple[float, str]] = []
+        self.profile = Profile(platform="stage", model="m")
+
+    def target(self, host: str = "one", *, quota_group: str | None = None) -> Target:
+        return Target(model=host, provider="stage", quota_group=quota_group)
+
+    def provider(self, target: Target, *, config: Any) -> StageProvider:
+        return StageProvider(target.model, self.profile)
+
+    async def serve(self, host: str, scripts: Sequence[Script | int], tasks: anyio.abc.TaskGroup) -> None:
+        listener = self.network.listen(host, 80)
+        count = 0
+
+        async def play(stream: anyio.abc.ByteStream) -> None:
+            nonlocal count
+            script = scripts[min(count, len(scripts) - 1)]
+            count += 1
+            self.dials.append((anyio.current_time(), host))
+            async with anyio.create_task_group() as own:
+                request = await receive_upgrade(stream)
+                if isinstance(script, int):
+                    await request.reject(script)
+                    return
+                socket = await request.accept(tasks=own)
+                try:
+                    setup = json.loads(await socket.receive())["setup"]
+                    call = Call(len(self.calls) + 1, socket, setup)
+                    self.calls.append(call)
+                    await script(call)
+                except Exception:  # because a script's connection may end under it at any moment
+                    pass
+                finally:
+                    with anyio.move_on_after(1, shield=True):
+                        own.cancel_scope.cancel()
+
+        tasks.start_soon(listener.serve, play)
+
+
+@asynccontextmanager
+async def stage(**hosts: Sequence[Script | int]) -> AsyncGenerator[Stage]:
+    """Serves the scripts of each host for the block."""
+    it = Stage()
+    async with anyio.create_task_group() as tasks:
+        for host, scripts in hosts.items():
+            await it.serve(host, scripts, tasks)
+        yield it
+        tasks.cancel_scope.cancel()

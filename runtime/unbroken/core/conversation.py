@@ -207,10 +207,11 @@ class Conversation:
             kept = [said for said in self._turns if _stands(said, start, open_turn=open_turn)]
             self._told = min(self._told, start)
             self._turns = deque(kept)
+            self._asked = False
         self._link = link
         self._user = self._model = None
         self._unplaced.clear()
-        self._asked = self._speaking = self._swallow = self._generated = False
+        self._speaking = self._swallow = self._generated = False
         self.ledger.begin_link(link, known=known, told=carry == "history")
 
     # -- What the application says ------------------------------------------------------------------------------------

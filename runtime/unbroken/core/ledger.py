@@ -203,7 +203,8 @@ class ToolLedger:
 
     def __repr__(self) -> str:
         names = ", ".join(call.name for call in self.pending)
-        return f"<ToolLedger {len(self._entries)} calls, pending: {names or 'none'}>"
+        count = len(self._entries)
+        return f"<ToolLedger {count} call{'' if count == 1 else 's'}, pending: {names or 'none'}>"
 
 
 def _key(call: ToolCall) -> bytes:

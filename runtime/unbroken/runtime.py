@@ -188,7 +188,7 @@ class Runtime:
             self._sessions.pop(session.name, None)
             self._settings.pop(session.name, None)
             outlet.end()
-            session.finished(outlet.story)
+            session.finished()
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import anyio
 
 from unbroken.errors import ConfigError, SessionClosed, SessionEscalated
-from unbroken.messages import ActivityMark, Escalated, Event, Finished, ToolCall, UserText
+from unbroken.messages import ActivityMark, Event, Finished, ToolCall, UserText
 from unbroken.outlet import Outlet
 from unbroken.pipe import AudioPipe
 from unbroken.supervisor import SessionSupervisor
@@ -40,7 +40,6 @@ class Session:
         self._pipe: AudioPipe = supervisor.pipe
         self._outlet = outlet
         self._done = anyio.Event()
-        self._story: Escalated | None = None
         self._closed = False
 
     def __repr__(self) -> str:
@@ -148,17 +147,12 @@ class Session:
             self._supervisor.mailbox.post(Finished())
             await self._done.wait()
 
-    def finished(self, story: Escalated | None) -> None:
-        """For the runtime: the session's tasks are over.
-
-        Args:
-            story: why it was given up; None: it was closed.
-        """
-        self._story = story
+    def finished(self) -> None:
+        """For the runtime: the session's tasks are over."""
         self._done.set()
 
     def _check(self) -> None:
         if self._closed:
             raise SessionClosed(f"{self.name} was closed; open a new session")
-        if self._story is not None:
-            raise SessionEscalated(self._story)
+        if self._outlet.story is not None:
+            raise SessionEscalated(self._outlet.story)

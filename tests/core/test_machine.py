@@ -23,6 +23,7 @@ WAY: dict[State, tuple[Input, ...]] = {
     S.SETTING_UP: (I.OPEN, I.TLS, I.UPGRADE, I.SETUP),
     S.LISTENING: (I.OPEN, I.UPGRADE, I.SETUP, I.UP),
     S.SPEAKING: (I.OPEN, I.UPGRADE, I.SETUP, I.UP, I.SPEECH_BEGAN),
+    S.SPEAKING_ON: (I.OPEN, I.UPGRADE, I.SETUP, I.UP, I.SPEECH_BEGAN, I.TURN_ENDED),
     S.EXPECTING: (I.OPEN, I.UPGRADE, I.SETUP, I.UP, I.TURN_ENDED),
     S.REPLYING: (I.OPEN, I.UPGRADE, I.SETUP, I.UP, I.TURN_ENDED, I.REPLY_BEGAN),
     S.IN_TOOL_CALL: (I.OPEN, I.UPGRADE, I.SETUP, I.UP, I.TOOL_CALLED),
@@ -172,7 +173,15 @@ def test_a_handover_is_sought_in_the_last_minute_while_nobody_speaks(time_left: 
     assert (machine.state, machine.last) == (S.HANGING_UP, I.HANDOVER_DUE)
 
 
-@pytest.mark.parametrize("state", [S.SPEAKING, S.REPLYING, S.IN_TOOL_CALL])
+def test_a_turn_that_the_model_has_while_the_user_goes_on_is_due_when_the_user_stops() -> None:
+    machine = in_state(S.SPEAKING_ON)
+    assert machine.deadline == math.inf
+    machine.feed(I.SPEECH_ENDED, 30.0)
+    machine.expire(30.0 + D.sign, sign_at=30.1)
+    assert machine.deadline == 30.0 + D.reply
+
+
+@pytest.mark.parametrize("state", [S.SPEAKING, S.SPEAKING_ON, S.REPLYING, S.IN_TOOL_CALL])
 def test_a_handover_waits_for_the_turn_but_not_beyond_the_end(state: State) -> None:
     machine = in_state(state)
     machine.announce(50.0, 0.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio
@@ -13,7 +13,7 @@ import anyio.abc
 
 from unbroken.abc import Connection, Endpoint, Profile, Provider
 from unbroken.config import Secret, Target
-from unbroken.errors import WireError
+from unbroken.errors import SocketEnded, WireError
 from unbroken.messages import (
     ActivityMark,
     Audio,
@@ -193,6 +193,7 @@ class Stage:
                     await request.reject(script)
                     return
                 socket = await request.accept(tasks=own)
+                call = Call(len(self.calls) + 1, socket, {"handle": None, "history": []})
                 try:
                     setup = json.loads(await socket.receive())["setup"]
                     call = Call(len(self.calls) + 1, socket, setup)
@@ -200,9 +201,9 @@ class Stage:
                     await script(call)
                 except Exception:  # because a script's connection may end under it at any moment
                     pass
-                finally:
-                    with anyio.move_on_after(1, shield=True):
-                        own.cancel_scope.cancel()
+                with anyio.move_on_after(1), suppress(SocketEnded):
+                    await call.listen()
+                own.cancel_scope.cancel()
 
         tasks.start_soon(listener.serve, play)
 
@@ -211,8 +212,14 @@ class Stage:
 async def stage(**hosts: Sequence[Script | int]) -> AsyncGenerator[Stage]:
     """Serves the scripts of each host for the block."""
     it = Stage()
+    failed: Exception | None = None
     async with anyio.create_task_group() as tasks:
         for host, scripts in hosts.items():
             await it.serve(host, scripts, tasks)
-        yield it
+        try:
+            yield it
+        except Exception as error:  # because the group would wrap it; raised again below
+            failed = error
         tasks.cancel_scope.cancel()
+    if failed is not None:
+        raise failed

@@ -93,7 +93,9 @@ async def test_what_is_sent_before_the_first_link_is_up_waits_in_order(monkeypat
 
 
 @pytest.mark.parametrize("end", ["reset", "1011", "fin"])
-async def test_a_link_that_dies_loses_nothing_and_is_resumed_by_its_handle(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_link_that_dies_loses_nothing_and_is_resumed_by_its_handle(
+    end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first, second = speech(400) + quiet(1000), speech(1200)
 
     async def dies(call: Call) -> None:
@@ -172,6 +174,7 @@ async def test_a_link_that_hangs_is_aborted_and_replaced(script: str, cause: str
         call.say(ready=True)
         await call.hear(len(speech(400)))
         if cause == "reply_deadline":
+            await call.hear(len(speech(1500)))
             call.say(transcript="Are you there?")
             await call.listen()
         call.socket.auto_pong = False
@@ -184,7 +187,11 @@ async def test_a_link_that_hangs_is_aborted_and_replaced(script: str, cause: str
         recovered = await until(session, unbroken.Recovered)
         assert recovered.lost_ms == 0
         await anyio.sleep(2)
-        assert speech(400) in bytes(it.calls[1].heard)
+        if cause == "reply_deadline":
+            assert it.calls[1].history == [["user", "Are you there?"]]
+            assert [list(message) for message in it.calls[1].other] == [["text"]], "the model is asked for what it owes"
+        else:
+            assert speech(400) in bytes(it.calls[1].heard)
 
 
 async def test_an_announced_end_is_met_between_two_turns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +242,10 @@ async def test_a_tool_result_that_outlives_its_link_is_told(monkeypatch: pytest.
 
 async def test_when_every_target_is_down_the_session_holds_and_then_escalates(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(patience=20)
-    async with stage(one=[503], two=[503]) as it, talk(it, "one", "two", monkeypatch=monkeypatch, settings=settings) as session:
+    async with (
+        stage(one=[503], two=[503]) as it,
+        talk(it, "one", "two", monkeypatch=monkeypatch, settings=settings) as session,
+    ):
         seen: list[unbroken.Event] = []
         began = anyio.current_time()
         with pytest.raises(unbroken.SessionEscalated) as escalated:

@@ -33,6 +33,7 @@ class State(Enum):
     SETTING_UP = "setting up"
     LISTENING = "listening"
     SPEAKING = "speaking"
+    SPEAKING_ON = "speaking on"
     EXPECTING = "expecting"
     REPLYING = "replying"
     IN_TOOL_CALL = "in a tool call"
@@ -100,7 +101,7 @@ class IllegalInput(UnbrokenError):
 S, I, C = State, Input, Command
 Cell = tuple[State, tuple[Command, ...]]
 
-LIVE: Final = frozenset({S.LISTENING, S.SPEAKING, S.EXPECTING, S.REPLYING, S.IN_TOOL_CALL})
+LIVE: Final = frozenset({S.LISTENING, S.SPEAKING, S.SPEAKING_ON, S.EXPECTING, S.REPLYING, S.IN_TOOL_CALL})
 """The states in which a link is up."""
 
 DOING: Final = frozenset({S.DIALLING, S.SECURING, S.UPGRADING, S.SETTING_UP})
@@ -170,13 +171,22 @@ TABLE: Final[Mapping[State, Mapping[Input, Cell]]] = {
         **_UP,
         I.SPEECH_BEGAN: (S.SPEAKING, ()),
         I.SPEECH_ENDED: (S.LISTENING, (C.PING,)),
-        I.TURN_ENDED: (S.SPEAKING, ()),
+        I.TURN_ENDED: (S.SPEAKING_ON, ()),
         I.REPLY_ENDED: (S.SPEAKING, ()),
         I.HEALTHY_DUE: (S.SPEAKING, (C.HEALTHY,)),
     },
+    # The model has a turn and owes a reply, but may rightly wait: as far as this side can tell, the user has not finished.
+    S.SPEAKING_ON: {
+        **_UP,
+        I.SPEECH_BEGAN: (S.SPEAKING_ON, ()),
+        I.SPEECH_ENDED: (S.EXPECTING, (C.PING,)),
+        I.TURN_ENDED: (S.SPEAKING_ON, ()),
+        I.REPLY_ENDED: (S.SPEAKING, ()),
+        I.HEALTHY_DUE: (S.SPEAKING_ON, (C.HEALTHY,)),
+    },
     S.EXPECTING: {
         **_UP,
-        I.SPEECH_BEGAN: (S.SPEAKING, ()),
+        I.SPEECH_BEGAN: (S.SPEAKING_ON, ()),
         I.SPEECH_ENDED: (S.EXPECTING, (C.PING,)),
         I.TURN_ENDED: (S.EXPECTING, (C.PING,)),
         I.REPLY_ENDED: (S.LISTENING, ()),
@@ -416,7 +426,7 @@ class Machine:
             self._timers.clear()
         if happened is Input.UP:
             self._timers.pop(Input.PATIENCE_OVER, None)
-        if state in LIVE and happened in (Input.SPEECH_ENDED, Input.TURN_ENDED) and state is not State.SPEAKING:
+        if state in LIVE and happened in (Input.SPEECH_ENDED, Input.TURN_ENDED) and state is not State.SPEAKING_ON:
             self._asked_at = now
             self._timers[Input.SIGN_OVERDUE] = now + self._deadlines.sign
         self._arm(state, happened, now)

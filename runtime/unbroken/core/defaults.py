@@ -108,7 +108,7 @@ DEFAULTS: Final[Mapping[FaultKind, Default]] = {
                 act="resume",
                 failures_below=3,
                 handle_below=1,
-                because="A dead connection says nothing of the service" + _AGAIN,
+                because="It may be this connection only" + _AGAIN,
             ),
             Step(id="hung-fresh", act="fresh", failures_below=3, because="The handle may be what it hangs on" + _AGAIN),
             Step(id="hung-failover", act="fail over", because="This target keeps hanging" + _ELSEWHERE),

@@ -1,0 +1,81 @@
+"""The command ``unbroken``: one file per subcommand, each with a function `add` that declares its arguments.
+
+``add(subparsers)`` adds one parser and sets its default ``run`` to a function that takes the parsed arguments and returns
+the exit status: 0 for success, 1 for a result that is bad news, 2 for a request that makes no sense. The first line of the
+file's docstring, after the command's name and a colon, is what the list of commands says of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import sys
+from collections.abc import Sequence
+from importlib import import_module, metadata
+from pkgutil import get_data, iter_modules
+from typing import NoReturn
+
+from unbroken.errors import ConfigError
+
+__all__ = ["main"]
+
+_INTERRUPTED = 130
+"""What a shell expects of a program that SIGINT ended: 128 + 2."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that answers a bad request with one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; `{self.prog} --help` tells what there is\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line.
+
+    Args:
+        argv: the arguments after the program's name; None: those of the process.
+
+    Returns:
+        The exit status.
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    try:
+        arguments = _parser(argv).parse_args(argv)
+        status: int = arguments.run(arguments)
+        return status
+    except SystemExit as stop:  # argparse's way to say that all is said
+        return stop.code if isinstance(stop.code, int) else 0
+    except ConfigError as error:
+        print(f"unbroken: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+
+
+def _parser(argv: Sequence[str]) -> _Parser:
+    parser = _Parser(
+        prog="unbroken", description="Realtime voice sessions that survive their connections.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"unbroken {_version()}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for module in iter_modules(__path__):
+        # only the command that is named is imported, so that the others cost nothing
+        if argv[:1] == [module.name]:
+            import_module(f"{__name__}.{module.name}").add(subparsers)
+        else:
+            subparsers.add_parser(module.name, help=_summary(module.name))
+    return parser
+
+
+def _summary(command: str) -> str:
+    source = get_data(__name__, f"{command}.py") or b""
+    first, _, _ = (ast.get_docstring(ast.parse(source)) or "").partition("\n")
+    return first.partition(": ")[2].rstrip(".")
+
+
+def _version() -> str:
+    try:
+        return metadata.version("unbroken")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"

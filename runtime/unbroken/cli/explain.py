@@ -1,0 +1,244 @@
+"""``unbroken explain``: what the end of a connection means, and what would be done about it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import msgspec
+
+from unbroken import registry
+from unbroken.core.classify import Rule, classify
+from unbroken.core.defaults import DEFAULTS
+from unbroken.core.policy import DefaultPolicy
+from unbroken.core.rules import PROTOCOLS, in_order
+from unbroken.decisions import (
+    CAUSES,
+    PHASES,
+    Action,
+    Cause,
+    Closure,
+    Decision,
+    Ending,
+    Escalate,
+    Facts,
+    FailOver,
+    Fault,
+    Finish,
+    Phase,
+    Retry,
+    Situation,
+    TargetState,
+)
+from unbroken.errors import ConfigError, UnknownName
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+__all__ = ["add"]
+
+_ASSUMED: Final = (
+    "the session holds history, a live link had been of use, and the route has one more target of the same provider"
+    " and credentials, with a quota of its own."
+)
+
+_OF_THE_ENDING: Final = {"confirmed": True, "retry_after": 0.0}
+"""What may be given as a fact and is one of `Ending`, with a value of its type."""
+
+_KNOWN: Final[dict[str, bool | int | float]] = {**msgspec.structs.asdict(Facts()), **_OF_THE_ENDING}
+
+_COLOURS: Final[dict[Action, str]] = {"retry": "green", "failover": "yellow", "escalate": "red", "finish": "blue"}
+
+
+def add(subparsers: argparse._SubParsersAction[Any]) -> None:
+    """Declares the command."""
+    parser = subparsers.add_parser(
+        "explain",
+        help="what the end of a connection means, and what is done about it",
+        description="Says what the end of a connection means, by which rule, and what the default policy does about it.",
+        epilog="example: unbroken explain --platform gemini --phase setup --code 1011 --reason 'You exceeded your quota'",
+    )
+    parser.add_argument("--code", type=int, metavar="N", help="the close code that came")
+    parser.add_argument("--reason", default="", metavar="TEXT", help="the close reason, or a part of it")
+    parser.add_argument("--http", type=int, metavar="N", help="the HTTP status of a refused upgrade")
+    parser.add_argument("--cause", metavar="NAME", help=f"what ended it on this side: {', '.join(CAUSES)}")
+    parser.add_argument("--phase", metavar="NAME", help=f"where in its life the connection was: {', '.join(PHASES)}")
+    parser.add_argument(
+        "--platform", default="any", metavar="NAME", help="gemini, vertex, openai, …; any: only the protocols"
+    )
+    parser.add_argument("--model", default="", metavar="NAME", help="the model's name")
+    parser.add_argument(
+        "--fact",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help=f"what was known besides, as true, false or a number: {', '.join(sorted(_KNOWN))}",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    facts = _facts(arguments.fact)
+    closure = _closure(arguments, facts)
+    rules = in_order(_rows(arguments.platform))
+    fault = classify(closure, rules)
+    decision = DefaultPolicy().decide(fault, _situation(closure, facts))
+    source = next((rule.source for rule in rules if rule.id == fault.rule), "")
+    if arguments.json:
+        print(json.dumps(_plain(fault, decision, source), indent=2, ensure_ascii=False))
+    else:
+        from rich.console import Console
+
+        Console(highlight=False).print(_panel(closure, fault, decision, source))
+    return 0
+
+
+# -- what was asked ---------------------------------------------------------------------------------------------------
+
+
+def _rows(platform: str) -> Sequence[Rule]:
+    """Returns the rows of the providers that serve a platform."""
+    layers: list[Sequence[Rule]] = [registry.load("unbroken.rules", name) for name in registry.names("unbroken.rules")]
+    platforms = {name for rows in (*layers, PROTOCOLS) for rule in rows for name in rule.platforms}
+    _one_of("platform", platform, {"any", *platforms})
+    return [rule for rows in layers if any(platform in rule.platforms for rule in rows) for rule in rows]
+
+
+def _closure(arguments: argparse.Namespace, facts: dict[str, Any]) -> Closure:
+    code, status, cause = arguments.code, arguments.http, arguments.cause
+    if code is None and status is None and cause is None and not arguments.reason and not facts:
+        raise ConfigError("nothing to explain: give what is known of the end, by --code, --http, --cause or --reason")
+    if code is not None and not 0 <= code <= 0xFFFF:
+        raise ConfigError(f"{code} is no close code; they go from 0 to 65535, and those of services from 1000 to 4999")
+    if status is not None and not 100 <= status <= 599:
+        raise ConfigError(f"{status} is no HTTP status; they go from 100 to 599")
+    if cause is not None:
+        cause = cast("Cause", _one_of("cause", cause.replace("-", "_"), CAUSES))
+    phase = arguments.phase if arguments.phase is not None else "live" if status is None else "upgrade"
+    return Closure(
+        platform=arguments.platform,
+        phase=cast("Phase", _one_of("phase", phase, PHASES)),
+        ending=Ending(
+            code=code,
+            reason=arguments.reason,
+            http_status=status,
+            cause=cause,
+            retry_after=facts.get("retry_after"),
+            confirmed=facts.get("confirmed", True),
+        ),
+        facts=Facts(**{name: value for name, value in facts.items() if name not in _OF_THE_ENDING}),
+        model=arguments.model,
+    )
+
+
+def _one_of(kind: str, name: str, known: Sequence[str] | set[str]) -> str:
+    if name not in known:
+        raise UnknownName(kind, name, known)
+    return name
+
+
+def _facts(given: Sequence[str]) -> dict[str, Any]:
+    return dict(_fact(text) for text in given)
+
+
+def _fact(text: str) -> tuple[str, bool | int | float]:
+    name, _, value = text.partition("=")
+    _one_of("fact", name, set(_KNOWN))
+    match _KNOWN[name]:
+        case bool():
+            if value.lower() not in ("true", "false"):
+                raise ConfigError(f"fact {name} is true or false, as in --fact {name}=true; got {text!r}")
+            return name, value.lower() == "true"
+        case int():
+            if not value.isdecimal():
+                raise ConfigError(f"fact {name} is a whole number, as in --fact {name}=3; got {text!r}")
+            return name, int(value)
+        case float():
+            try:
+                seconds = float(value)
+            except ValueError:
+                seconds = -1.0
+            if not 0.0 <= seconds < float("inf"):
+                raise ConfigError(f"fact {name} is a number of seconds, as in --fact {name}=7; got {text!r}")
+            return name, seconds
+
+
+def _situation(closure: Closure, facts: dict[str, Any]) -> Situation:
+    """Describes the situation in which the question is meant; `_ASSUMED` says so in words."""
+    platform = closure.platform if closure.platform != "any" else "provider"
+    model = closure.model or "this-model"
+    known = closure.facts
+    here = TargetState(name=f"{platform}/{model}", index=0, quota_group=model, credentials=platform, tried=known.consecutive)
+    other = TargetState(name=f"{platform}/another-model", index=1, quota_group="another", credentials=platform)
+    return Situation(
+        targets=(here, other),
+        attempt=known.consecutive,
+        has_handle=known.resumed or closure.phase == "live",
+        has_history=True,
+        handle_failures=known.consecutive if known.resumed else 0,
+        useful=facts.get("useful", closure.phase == "live"),
+        previous_unconfirmed=known.previous_unconfirmed,
+        random=0.5,
+    )
+
+
+# -- what is answered -------------------------------------------------------------------------------------------------
+
+
+def _action(decision: Decision) -> Action:
+    match decision:
+        case Retry():
+            return "retry"
+        case FailOver():
+            return "failover"
+        case Escalate():
+            return "escalate"
+        case Finish():
+            return "finish"
+
+
+def _plain(fault: Fault, decision: Decision, source: str) -> dict[str, Any]:
+    return {
+        "fault": fault.kind,
+        "action": _action(decision),
+        "rule": fault.rule,
+        "because": f"{fault.because} {decision.because}",
+        "advice": _advice(fault, decision),
+        "confidence": fault.confidence,
+        "source": source,
+        "decision": {name: value for name, value in msgspec.to_builtins(decision).items() if name != "type"},
+        "assumed": _ASSUMED,
+    }
+
+
+def _advice(fault: Fault, decision: Decision) -> str:
+    own = decision.advice if isinstance(decision, Escalate) else ""
+    return own or fault.advice or DEFAULTS[fault.kind].advice
+
+
+def _panel(closure: Closure, fault: Fault, decision: Decision, source: str) -> RenderableType:
+    from rich.console import Group
+    from rich.panel import Panel
+    from rich.table import Table
+    from rich.text import Text
+
+    action = _action(decision)
+    lines = Table.grid(padding=(0, 2))
+    lines.add_column(style="dim", no_wrap=True)
+    lines.add_column()
+    platform = f", {closure.platform}" if closure.platform != "any" else ""
+    lines.add_row("end", Text(f"{closure.ending.describe()} in phase {closure.phase}{platform}"))
+    lines.add_row("fault", Text.assemble((fault.kind, "bold"), f"  {DEFAULTS[fault.kind].meaning}"))
+    sure = "" if fault.confidence >= 1 else f"  sure to {fault.confidence:.0%}: other ends look like it"
+    lines.add_row("rule", Text.assemble((fault.rule, "cyan"), sure))
+    if source:
+        lines.add_row("", Text(source, style="dim"))
+    lines.add_row("decision", Text.assemble((action, f"bold {_COLOURS[action]}"), f"  by step {decision.rule}"))
+    lines.add_row("because", Text(f"{fault.because} {decision.because}"))
+    if advice := _advice(fault, decision):
+        lines.add_row("advice", Text(advice))
+    box = Panel(lines, title="explain", title_align="left", border_style=_COLOURS[action])
+    return Group(box, Text(f"Assumed: {_ASSUMED}", style="dim"))

@@ -31,7 +31,7 @@ from unbroken.messages import (
     UserTranscript,
     WireEvent,
 )
-from unbroken.transports.memory import MemoryNetwork
+from unbroken.transports.memory import MemoryListener, MemoryNetwork
 from unbroken.transports.server import ServerWebSocket, receive_upgrade
 from unbroken.transports.websocket import WebSocketTransport
 
@@ -168,6 +168,7 @@ class Stage:
     def __init__(self) -> None:
         self.network = MemoryNetwork()
         self.transport = WebSocketTransport(connect=self.network.connect, proxy=False)
+        self.listeners: list[MemoryListener] = []
         self.calls: list[Call] = []
         self.dials: list[tuple[float, str]] = []
         self.profile = Profile(platform="stage", model="m")
@@ -187,7 +188,7 @@ class Stage:
             script = scripts[min(count, len(scripts) - 1)]
             count += 1
             self.dials.append((anyio.current_time(), host))
-            async with anyio.create_task_group() as own:
+            async with stream, anyio.create_task_group() as own:
                 request = await receive_upgrade(stream)
                 if isinstance(script, int):
                     await request.reject(script)
@@ -205,6 +206,7 @@ class Stage:
                     await call.listen()
                 own.cancel_scope.cancel()
 
+        self.listeners.append(listener)
         tasks.start_soon(listener.serve, play)
 
 
@@ -213,13 +215,18 @@ async def stage(**hosts: Sequence[Script | int]) -> AsyncGenerator[Stage]:
     """Serves the scripts of each host for the block."""
     it = Stage()
     failed: Exception | None = None
-    async with anyio.create_task_group() as tasks:
-        for host, scripts in hosts.items():
-            await it.serve(host, scripts, tasks)
-        try:
-            yield it
-        except Exception as error:  # because the group would wrap it; raised again below
-            failed = error
-        tasks.cancel_scope.cancel()
+    try:
+        async with anyio.create_task_group() as tasks:
+            for host, scripts in hosts.items():
+                await it.serve(host, scripts, tasks)
+            try:
+                yield it
+            except Exception as error:  # because the group would wrap it; raised again below
+                failed = error
+            tasks.cancel_scope.cancel()
+    finally:
+        with anyio.move_on_after(1, shield=True):
+            for listener in it.listeners:
+                await listener.aclose()
     if failed is not None:
         raise failed

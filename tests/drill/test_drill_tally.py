@@ -75,7 +75,7 @@ def survived() -> tuple[Tally, list[Struck]]:
     return tally, [Struck(fault="1011", due=3.0, at=3.0), Struck(fault="setup-stall", due=8.0, at=8.2)]
 
 
-COUNTED = ServiceCount(sent_ms=30_000, heard_ms=30_000, repeated_ms=60)
+COUNTED = ServiceCount(sent_ms=60_000, speech_ms=30_000, heard_ms=60_000, repeated_ms=60)
 
 
 def test_each_strike_gets_the_outage_it_led_to() -> None:
@@ -130,6 +130,7 @@ def test_a_drill_without_loss_breaks_nothing() -> None:
     ("count", "sentence"),
     [
         (ServiceCount(lost_ms=4), "Lost by the service's count: 4 ms of user audio."),
+        (ServiceCount(silence_ms=640), "Silence left out and not declared: 640 ms of user audio."),
         (ServiceCount(reordered_ms=20), "Out of order by the service's count: 20 ms of user audio."),
         (
             ServiceCount(repeated_ms=200),

@@ -51,18 +51,22 @@ class ServiceCount(msgspec.Struct, frozen=True, kw_only=True):
     """What the service counted of the user's audio, in the context that survived, in milliseconds.
 
     Attributes:
-        sent_ms: speech that the caller said.
-        heard_ms: of it, what the service has.
-        told_ms: of it, what crossed to a fresh session as a transcript only.
-        lost_ms: of it, what the service has in no form.
+        sent_ms: what the caller sent, silence included.
+        speech_ms: of it, speech.
+        heard_ms: of it, what the service heard.
+        told_ms: speech that crossed to a fresh session as a transcript.
+        lost_ms: speech that the service knows in no form.
+        silence_ms: silence that the service never heard.
         repeated_ms: audio that came twice.
         reordered_ms: audio that came out of order.
     """
 
     sent_ms: float = 0.0
+    speech_ms: float = 0.0
     heard_ms: float = 0.0
     told_ms: float = 0.0
     lost_ms: float = 0.0
+    silence_ms: float = 0.0
     repeated_ms: float = 0.0
     reordered_ms: float = 0.0
 
@@ -190,6 +194,9 @@ def _audio_promises(report: DrillReport) -> list[str]:
         return broken
     if count.lost_ms > 0:
         broken.append(f"Lost by the service's count: {count.lost_ms:.0f} ms of user audio.")
+    declared = sum(outage.recovered.silence_ms for outage in report.outages if outage.recovered is not None)
+    if count.silence_ms - declared > _FRAME_MS:
+        broken.append(f"Silence left out and not declared: {count.silence_ms - declared:.0f} ms of user audio.")
     if count.reordered_ms > 0:
         broken.append(f"Out of order by the service's count: {count.reordered_ms:.0f} ms of user audio.")
     undeclared = count.repeated_ms - report.uncertain_ms

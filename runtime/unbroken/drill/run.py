@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import array
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 import msgspec
@@ -18,10 +18,7 @@ from unbroken.errors import SessionEscalated
 if TYPE_CHECKING:
     from unbroken.session import Session
 
-__all__ = ["Drill", "Moment", "Stage", "Strike", "speaks_at"]
-
-Moment: TypeAlias = Literal["any", "idle", "user", "model"]
-"""What must be going on when a strike falls: anything, neither side speaking, the caller speaking, or the model."""
+__all__ = ["Drill", "Stage", "Strike", "speaks_at"]
 
 _FRAME_MS = 20
 _TICK = 0.1
@@ -36,21 +33,26 @@ class Strike(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of a schedule.
 
     Attributes:
-        fault: what strikes, as people spell it.
+        fault: what strikes, as the stage reads it.
         at: seconds into the drill at which it is due.
-        moment: what must be going on then; it waits for that.
+        name: what people call it; "": as `fault` spells it.
     """
 
     fault: str
     at: float
-    moment: Moment = "any"
+    name: str = ""
 
 
 class Stage(Protocol):
     """Where a drill plays: it makes faults happen."""
 
-    def strike(self, fault: str) -> None:
-        """Makes a fault strike the link of the moment, or the next one where it is a fault of beginnings."""
+    def strike(self, fault: str, *, tally: Tally) -> None:
+        """Makes a fault strike, at once or at the moment that it names.
+
+        Args:
+            fault: what strikes.
+            tally: how things stand.
+        """
         ...
 
 
@@ -135,18 +137,10 @@ class Drill:
 
     def _strike_due(self, now: float) -> None:
         for strike, struck in zip(self._schedule, self.strikes, strict=True):
-            if struck.at is None and strike.at <= now and self._is(strike.moment):
+            if struck.at is None and strike.at <= now and self.tally.state != "connecting":
                 struck.at = now
                 self._show.struck(struck)
-                self._stage.strike(strike.fault)
-
-    def _is(self, moment: Moment) -> bool:
-        if moment == "any":
-            return True
-        if self.tally.state != "live":
-            return False
-        speaking = {"user": self.user_speaks, "model": self.tally.model_speaks}
-        return not any(speaking.values()) if moment == "idle" else speaking[moment]
+                self._stage.strike(strike.fault, tally=self.tally)
 
     async def _listen(self) -> None:
         try:

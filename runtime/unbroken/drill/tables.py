@@ -147,9 +147,10 @@ def _counts(report: DrillReport) -> RenderableType:
     ]
     if count is not None:
         lines.append(
-            f"user audio, by the service's count: {_whole(count.sent_ms)} ms of speech said, {_whole(count.lost_ms)} lost, "
-            f"{_whole(count.repeated_ms)} repeated ({_whole(report.uncertain_ms)} declared uncertain), "
-            f"{_whole(count.reordered_ms)} out of order, {_whole(count.told_ms)} told as a transcript"
+            f"user audio by the service's count: {_whole(count.speech_ms)} ms of speech, {_whole(count.lost_ms)} lost, "
+            f"{_whole(count.told_ms)} told as a transcript; {_whole(count.repeated_ms)} repeated "
+            f"({_whole(report.uncertain_ms)} declared uncertain), {_whole(count.reordered_ms)} out of order, "
+            f"{_whole(count.silence_ms)} of silence left out"
         )
     lines.append(
         f"replies: {replies.began} began, {replies.complete} complete, {replies.interrupted} interrupted, "

@@ -1,0 +1,154 @@
+"""Puts a drill on, at a simulated service or at a real one, and makes the report of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from rich.console import Console
+
+import unbroken
+from unbroken import registry
+from unbroken.abc import Transport
+from unbroken.config import Settings, Target
+from unbroken.drill.plan import Plan
+from unbroken.drill.report import DrillReport, ServiceCount, Struck, rows_of, verdict_of
+from unbroken.drill.run import Drill
+from unbroken.drill.show import Show
+from unbroken.drill.tally import Tally
+from unbroken.session import Session
+from unbroken.testing import faults
+
+__all__ = ["SIMULATED", "CutStage", "SimulatedStage", "play"]
+
+SIMULATED = "gemini"
+"""The simulator that drills take where no real service is asked for."""
+
+_CONFIG = {"response_modalities": ["AUDIO"], "input_audio_transcription": {}, "output_audio_transcription": {}}
+"""What is asked of a real service: speech, and transcripts, since they are what crosses to another model."""
+
+_SETTINGS = Settings(healthy_after=2.0)
+"""A drill puts into a minute what a week brings; a link that answered is healthy sooner here, so that every fault is judged
+by itself and not as the next in a row."""
+
+_BEGINNINGS = frozenset({"dial", "upgrade", "setup"})
+
+
+class CutStage:
+    """A real service: nothing can be done there, so the link is cut on this side.
+
+    Args:
+        session: the session that is drilled.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def strike(self, fault: str, *, tally: Tally) -> None:
+        """Cuts the link."""
+        self._session.cut()
+
+    def count(self, *, upto: int) -> ServiceCount | None:
+        """Nothing: a real service counts nothing."""
+        return None
+
+
+class SimulatedStage:
+    """A simulated service.
+
+    Args:
+        service: as the simulator made it.
+    """
+
+    def __init__(self, service: Any) -> None:
+        self._service = service
+
+    def strike(self, fault: str, *, tally: Tally) -> None:
+        """Makes the fault strike; one of a connection's beginning is followed by a reset, so that there is a beginning."""
+        read = faults.parse(fault.replace("{model}", tally.target.partition("/")[2]))
+        self._service.inject(read)
+        if read.when.stage in _BEGINNINGS or isinstance(read.strike, faults.RefuseModel):
+            self._service.inject("reset")
+
+    def count(self, *, upto: int) -> ServiceCount:
+        """Asks the service what it has of the user's audio.
+
+        Args:
+            upto: samples that the caller said.
+        """
+        report = self._service.report(upto=upto)
+        return ServiceCount(
+            sent_ms=upto / 16,
+            speech_ms=report.speech_ms,
+            heard_ms=report.heard_ms,
+            told_ms=report.told_speech_ms,
+            lost_ms=report.lost_speech_ms,
+            silence_ms=report.lost_ms - report.lost_speech_ms,
+            repeated_ms=report.repeated_ms,
+            reordered_ms=report.reordered_ms,
+        )
+
+
+async def play(plan: Plan, console: Console, *, tls: bool = True, transport: Transport | None = None) -> DrillReport:
+    """Runs a planned drill, showing it.
+
+    Args:
+        plan: what it is to be.
+        console: where it is shown.
+        tls: the simulated service is spoken to over TLS.
+        transport: what links go over; None: TCP on loopback, or to the real service.
+
+    Raises:
+        ConfigError: the route cannot work: an unknown model, or no key for the real service.
+    """
+    if plan.provider is not None:
+        models = plan.models or ("gemini-3.8-live",)
+        route = [Target(model=model, provider=plan.provider, config=_CONFIG) for model in models]
+        return await _drill(plan, console, route=route, service=None, transport=transport)
+    simulator = registry.load("unbroken.simulators", SIMULATED)
+    async with simulator.simulated(tls=tls, seed=plan.seed or 0) as service:
+        route = [service.target(model) for model in plan.models or service.models]
+        return await _drill(plan, console, route=route, service=service, transport=transport)
+
+
+async def _drill(
+    plan: Plan, console: Console, *, route: Sequence[Target], service: Any, transport: Transport | None
+) -> DrillReport:
+    strikes = [Struck(fault=strike.name or strike.fault, due=strike.at) for strike in plan.schedule]
+    show = Show(console, strikes=strikes, seconds=plan.seconds)
+    async with unbroken.connect(route, settings=_SETTINGS, transport=transport) as session:
+        stage = CutStage(session) if service is None else SimulatedStage(service)
+        drill = Drill(
+            session,
+            stage=stage,
+            schedule=plan.schedule,
+            pcm=plan.pcm(),
+            seconds=plan.seconds,
+            show=show,
+            strikes=strikes,
+        )
+        with show.running():
+            await drill.run()
+        count = stage.count(upto=drill.said)
+    return _report(plan, drill, route=route, count=count)
+
+
+def _report(plan: Plan, drill: Drill, *, route: Sequence[Target], count: ServiceCount | None) -> DrillReport:
+    rows, unprovoked = rows_of(drill.strikes, drill.tally)
+    report = DrillReport(
+        unbroken=unbroken.__version__,
+        provider=plan.provider or SIMULATED,
+        simulated=plan.provider is None,
+        harsh=plan.harsh,
+        seed=plan.seed,
+        seconds=plan.seconds,
+        speech=plan.speech.name,
+        route=tuple(target.name for target in route),
+        links=drill.tally.link,
+        rows=rows,
+        unprovoked=unprovoked,
+        replies=drill.tally.replies,
+        service=count,
+    )
+    return msgspec.structs.replace(report, broken=verdict_of(report, drill.tally))

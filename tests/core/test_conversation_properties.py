@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 
 from hypothesis import settings
@@ -184,7 +185,7 @@ class Calls(RuleBasedStateMachine):
         assert all(count == 1 for count in self.responses.values())
         roles = [turn.role for turn in self.conversation.history()]
         assert len(self.conversation._turns) <= 10
-        assert all(a != b or a == "tool" for a, b in zip(roles, roles[1:], strict=False))
+        assert all(a != b or a == "tool" for a, b in itertools.pairwise(roles))
 
     def teardown(self) -> None:
         for call in self.conversation.tools_in_flight:

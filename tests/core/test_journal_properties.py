@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from unbroken.core.journal import Journal, Plan
 from unbroken.decisions import Carry
 
-RATE = 1000
+RATE = 100
 BOUND = 3.0
 carries = st.sampled_from(("handle", "history", "nothing"))
 
@@ -39,7 +39,7 @@ class Crossings(RuleBasedStateMachine):
     def pcm(self, start: int, stop: int) -> bytes:
         return struct.pack(f"<{stop - start}H", *(position % 65_536 for position in range(start, stop)))
 
-    @rule(samples=st.integers(0, 400), quiet=st.booleans(), pause=st.floats(0, 0.5))
+    @rule(samples=st.integers(0, 150), quiet=st.booleans(), pause=st.floats(0, 0.5))
     def append(self, samples: int, quiet: bool, pause: float) -> None:
         self.now += pause
         end = len(self.loud)
@@ -58,18 +58,25 @@ class Crossings(RuleBasedStateMachine):
         self.journal.sent(upto, self.now)
         self.given = max(self.given, upto)
 
-    @rule(lag=st.floats(0, 2))
-    def acknowledge(self, lag: float) -> None:
+    @rule(lag=st.floats(0, 2), issued=st.booleans())
+    def acknowledge(self, lag: float, issued: bool) -> None:
         before = self.journal.heard
         after = self.journal.acknowledge(self.now, lag)
         assert before <= after
         if after > before:
             # It is never cut in the middle of what is being said, where the line is ever quiet.
-            assert after == self.journal.sent_at(self.now - lag) or not self.loud[after - 1]
+            assert after <= self.journal.sent_at(self.now - lag)
+            assert not self.loud[after - 1] or self.journal.quiet_gap_before(after) is None
+        if issued:
+            self.snapshots.append(self.journal.snapshot(None))
 
-    @rule()
-    def snapshot(self) -> None:
-        self.snapshots.append(self.journal.snapshot(None))
+    @rule(samples=st.integers(1, 100))
+    def converse(self, samples: int) -> None:
+        """A turn with a pause after it, sent and acknowledged."""
+        self.append(samples, quiet=False, pause=0.1)
+        self.append(40, quiet=True, pause=0.4)
+        self.send(1.0, pause=0.0)
+        self.acknowledge(0.0, issued=True)
 
     @rule(carry=carries, max_age=st.floats(0, 4), drop=st.booleans(), settle=st.booleans(), data=st.data())
     def cross(self, carry: Carry, max_age: float, drop: bool, settle: bool, data: st.DataObject) -> None:

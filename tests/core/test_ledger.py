@@ -36,7 +36,7 @@ def test_a_call_goes_to_the_application_and_its_answer_to_its_link() -> None:
     assert ledger.waits_for(1) == ("1",)
     result = ledger.answer("1", {"sky": "blue"}, scheduling="WHEN_IDLE")
     assert result == ToolResult(call_id="1", name="weather", result={"sky": "blue"}, scheduling="WHEN_IDLE")
-    assert ledger.pending == ()
+    assert not ledger.pending
     assert ledger.waits_for(1) == ("1",), "answered, and not yet sent"
     assert ledger.deliver(result, link=1) == result
     assert ledger.waits_for(1) == ()

@@ -27,7 +27,9 @@ __all__ = ["add"]
 _EPILOG = """\
 A fault is written FAULT@TIME: --fault 1011@3s --fault goaway:3s@10s. FAULT@MOMENT@TIME waits from that time on for a moment
 of the connection (live, reply, user, tool): --fault reset@reply@8s. A fault of a connection's beginning (http-503,
-stall-setup, 1008@setup) is followed by a reset, so that there is a beginning. The kinds: {kinds}.
+stall-setup, 1008@setup) is followed by a reset, so that there is a beginning. The kinds:
+
+{kinds}
 
 Exit status: 0 where every promise was kept, 1 where one was broken, 2 where what was asked for cannot work.
 """
@@ -39,7 +41,9 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "drill",
         help="carry a session through a minute of faults",
         description="Streams recorded speech through a session, in real time, while faults from a schedule strike.",
-        epilog=_EPILOG.format(kinds=textwrap.fill(", ".join(FAULTS), width=100)),
+        epilog=_EPILOG.format(
+            kinds=textwrap.fill(", ".join(FAULTS), width=100, initial_indent="  ", subsequent_indent="  ")
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--audio", metavar="FILE", help="what the caller says: any WAV or FLAC (default: a shipped speech)")

@@ -90,9 +90,9 @@ class Drill:
         self._schedule = schedule
         self._pcm = pcm
         self._seconds = seconds
-        self._show = show
+        self.show = show
         self._speaks = speaks_at(pcm)
-        self._began = 0.0
+        self._began = anyio.current_time()
         self._ended = anyio.Event()
 
     @property
@@ -123,9 +123,9 @@ class Drill:
             await anyio.sleep_until(self._began + number * _FRAME_MS / 1000)
             now = self.now
             self._strike_due(now)
-            if not self._at_rest():
+            if now < self._seconds or not self._at_rest():
                 restless = now
-            if self._ended.is_set() or (now > self._seconds and now - restless > _QUIET_FOR):
+            if self._ended.is_set() or now - restless > _QUIET_FOR:
                 return
             frame = self._pcm[start : start + size]
             self._session.send_audio(frame)
@@ -139,7 +139,7 @@ class Drill:
         for strike, struck in zip(self._schedule, self.strikes, strict=True):
             if struck.at is None and strike.at <= now and self.tally.state != "connecting":
                 struck.at = now
-                self._show.struck(struck)
+                self.show.struck(struck)
                 self._stage.strike(strike.fault, tally=self.tally)
 
     async def _listen(self) -> None:
@@ -147,13 +147,13 @@ class Drill:
             async for event in self._session:
                 now = self.now
                 self.tally.take(event, at=now)
-                self._show.event(event, at=now)
+                self.show.event(event, at=now)
         except SessionEscalated:
             self._ended.set()
 
     async def _draw(self) -> None:
         while True:
-            self._show.tick(self.tally, at=self.now, user_speaks=self.user_speaks)
+            self.show.tick(self.tally, at=self.now, user_speaks=self.user_speaks)
             await anyio.sleep(_TICK)
 
 

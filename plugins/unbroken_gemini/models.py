@@ -314,10 +314,10 @@ def advice(model: str, platform: str, region: str | None = None) -> str:
     standing = CATALOG.standing(name, platform=platform, region=region)
     where = PLATFORMS.get(platform, platform) + (f" in {region}" if region else "")
     instead = f" Use {standing.instead}, which is served there." if standing.instead else ""
-    return _told(name, standing, where) + instead if standing.verdict != "served" else ""
+    return _told(name, standing, where, region) + instead if standing.verdict != "served" else ""
 
 
-def _told(name: str, standing: Standing, where: str) -> str:
+def _told(name: str, standing: Standing, where: str, region: str | None) -> str:
     elsewhere = " and ".join(PLATFORMS.get(p, p) for p in standing.platforms)
     also = f"; it is served on {elsewhere}" if elsewhere else ""
     match standing.verdict:
@@ -331,7 +331,7 @@ def _told(name: str, standing: Standing, where: str) -> str:
         case "elsewhere":
             return f"{name} is not served on {where}{also}."
         case "region":
-            return f"{name} is served on Vertex AI in single regions such as us-central1 or europe-west4, not on {where}."
+            return f"{name} is served on Vertex AI in single regions such as us-central1 or europe-west4, not in {region}."
         case _:
             return f"{name} is not a Live model that is known on {where}."
 

@@ -23,8 +23,10 @@ __all__ = ["ServerWebSocket", "UpgradeRequest", "accept", "receive_upgrade"]
 BROKEN = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
 
 
-class UpgradeRequest:
+class UpgradeRequest(anyio.abc.AsyncResource):
     """A client's request for a WebSocket that has not been answered. Waiting before the answer stalls the client.
+
+    Use it in ``async with``: at the exit a connection that no socket has taken over is closed.
 
     Attributes:
         path: without the query.
@@ -40,6 +42,7 @@ class UpgradeRequest:
         self._stream = stream
         self._wire = wire
         self._request = request
+        self._taken_over = False
 
     async def accept(
         self, *, tasks: anyio.abc.TaskGroup, headers: Mapping[str, str] | None = None, auto_pong: bool = True
@@ -59,22 +62,20 @@ class UpgradeRequest:
         self._wire.auto_pong = auto_pong
         await self._answer(response)
         if response.status_code != 101:
-            await anyio.aclose_forcefully(self._stream)
+            await self.aclose()
             raise DialFailed(Ending(http_status=response.status_code, cause="malformed", sent_by_us=True))
+        self._taken_over = True
         socket = ServerWebSocket(self._stream, self._wire, self)
         socket.start(tasks)
         return socket
 
-    async def reject(
-        self, status: int, *, headers: Mapping[str, str] | None = None, body: bytes | str = b"", end: bool = True
-    ) -> None:
+    async def reject(self, status: int, *, headers: Mapping[str, str] | None = None, body: bytes | str = b"") -> None:
         """Refuses the upgrade, and closes the connection.
 
         Args:
             status: not 101.
             headers: of the answer; ``Content-Length`` is added where it is not given.
             body: of the answer.
-            end: the connection is closed after the answer; otherwise the caller closes the stream.
         """
         content = body.encode() if isinstance(body, str) else body
         lines = Headers({"Content-Length": str(len(content)), "Connection": "close"})
@@ -83,25 +84,27 @@ class UpgradeRequest:
                 del lines[name]
             lines[name] = value
         await self._answer(Response(status, _phrase(status), lines, content))
-        if end:
-            await self._stream.aclose()
+        await self.aclose()
 
     async def answer_raw(self, data: bytes) -> None:
         """Sends bytes in place of an answer."""
         await self._stream.send(data)
 
-    async def hang_up(self, *, reset_it: bool = False) -> None:
-        """Closes the connection without an answer: by a FIN, or by a reset."""
-        if reset_it:
-            reset(self._stream)
-        await anyio.aclose_forcefully(self._stream)
+    def abort(self) -> None:
+        """Makes the end of the connection a reset, at once where its stream can do that, else when it is closed."""
+        reset(self._stream)
+
+    async def aclose(self) -> None:
+        """Closes the connection, without an answer where there was none, unless a socket has taken it over."""
+        if not self._taken_over:
+            await anyio.aclose_forcefully(self._stream)
 
     async def _answer(self, response: Response) -> None:
         self._wire.send_response(response)
         try:
             await self._stream.send(b"".join(self._wire.data_to_send()))
         except (*BROKEN, OSError) as error:
-            await anyio.aclose_forcefully(self._stream)
+            await self.aclose()
             raise DialFailed(dial_failure(error)) from error
 
     def __repr__(self) -> str:
@@ -210,8 +213,8 @@ async def accept(stream: anyio.abc.ByteStream, *, tasks: anyio.abc.TaskGroup) ->
     Raises:
         DialFailed: it did not come to a WebSocket.
     """
-    request = await receive_upgrade(stream)
-    return await request.accept(tasks=tasks)
+    async with await receive_upgrade(stream) as request:
+        return await request.accept(tasks=tasks)
 
 
 def _phrase(status: int) -> str:

@@ -286,7 +286,8 @@ class Steps(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The anatomy of an outage or of a first connection: how long each step took, in milliseconds.
 
     Attributes:
-        detect_ms: from the last byte of the link that ended to the moment its end was known.
+        detect_ms: for how long the link had been of no use when its end was known: since its last byte where it hung, since
+            its closing handshake began where it was handed over.
         decide_ms: classification, policy and permit, over all attempts.
         wait_ms: waiting between attempts, as the decisions asked.
         failed_ms: attempts that came to nothing, from their begin to their end.

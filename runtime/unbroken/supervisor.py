@@ -115,6 +115,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         self._was: str | None = None
         self._up: LinkUp | None = None
         self._up_at = 0.0
+        self._hung_up_at = 0.0
 
     def __repr__(self) -> str:
         return f"<SessionSupervisor {self.name!r} {self.machine.state.value}, link {self._number}>"
@@ -207,12 +208,21 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         closure = msgspec.structs.replace(closure, facts=facts)
         self._unconfirmed = not closure.ending.confirmed or (self._unconfirmed and closure.phase != "live")
         if self.machine.state is not State.ENDING:
-            late = closure.ending.cause in ("sign_deadline", "reply_deadline", "ping_timeout")
-            self.outages.failed(closure, target=self.target, detect=message.silent_for if late else 0.0, now=now)
+            self.outages.failed(closure, target=self.target, detect=self._detected(message, now), now=now)
             self.machine.outage(self.outages.began or now)
         self.link = None
         self._closure = closure
         self._feed(Input.DOWN, now)
+
+    def _detected(self, message: LinkDown, now: float) -> float:
+        """Returns for how many seconds the link had been of no use when its end was known."""
+        match message.closure.ending.cause:
+            case "sign_deadline" | "reply_deadline" | "ping_timeout":
+                return message.silent_for
+            case "handover":
+                return now - self._hung_up_at
+            case _:
+                return 0.0  # the end itself was the last sign of life
 
     def _question(self, now: float) -> AskPolicy:
         self._asks += 1
@@ -315,6 +325,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
                     self._decided(self._decide(self._asked[0]), now)
                 case Command.HANG_UP:
                     assert self.link is not None
+                    self._hung_up_at = now
                     self.link.hang_up("handover" if self.machine.last is Input.HANDOVER_DUE else None)
                 case Command.ABORT:
                     self._abort()

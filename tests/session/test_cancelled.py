@@ -7,7 +7,7 @@ import asyncio
 import anyio
 import pytest
 import trio
-from stage import Call, Stage, quiet, speech, stage
+from tests.session.stage import Call, Stage, quiet, speech, stage
 
 import unbroken
 from unbroken import registry

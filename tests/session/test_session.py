@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import anyio
 import pytest
-from stage import FRAME, Call, Stage, quiet, speech, stage
+from tests.session.stage import FRAME, Call, Stage, quiet, speech, stage
 
 import unbroken
 from unbroken import registry

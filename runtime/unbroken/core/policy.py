@@ -1,7 +1,7 @@
 """What to do about a fault: the default policy reads the table of `unbroken.core.defaults`, in the situation it is asked in.
 
 All bounds are the situation's: the attempts, the recoveries and the patience that are left. Where one of them is used up the
-session escalates, so that no path goes on for ever, and none waits for nothing between two dials of one target:
+session escalates, so that no path goes on for ever. Between the dials time passes:
 
 * The first dial of a target within an outage is at once. Further ones follow by backoff with full jitter: under a ceiling
   of 0.25 s that doubles up to 5 s, counted by the links to that target that failed in a row. At the ceiling it is
@@ -240,7 +240,7 @@ class _Asked(msgspec.Struct, frozen=True):
         return FailOver(target=target.index, after=after, carry=carry, because=because, rule=self.step.id)
 
     def _because(self, target: TargetState, after: float, carry: Carry) -> str:
-        when = f"in {after:.1f} s" if after > 0.0 else "at once"
+        when = f"in {after:.{1 if after >= 1.0 else 2}f} s" if after > 0.0 else "at once"
         return self.step.because.format(target=target.name, when=when, carry=_CARRIED[carry])
 
 

@@ -1,0 +1,291 @@
+"""The default table, walked fault by fault as a session would."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from unbroken.core.defaults import DEFAULTS
+from unbroken.core.policy import DefaultPolicy, backoff, counted_as, flaw
+from unbroken.decisions import FAULTS, Decision, Escalate, FailOver, Fault, FaultKind, Finish, Retry, Situation, TargetState
+
+DECIDE = DefaultPolicy().decide
+
+
+def target(index: int, **columns: Any) -> TargetState:
+    name = f"p{index}/m{index}"
+    return msgspec.structs.replace(TargetState(name=name, index=index, quota_group=name, credentials=f"p{index}"), **columns)
+
+
+def situation(*targets: TargetState, **columns: Any) -> Situation:
+    known = {"has_handle": True, "has_history": True, "random": 0.5, "useful": True, **columns}
+    return Situation(targets=targets or (target(0, tried=1), target(1)), **known)
+
+
+def fault(kind: FaultKind, **columns: Any) -> Fault:
+    return msgspec.structs.replace(Fault(kind=kind, rule="r", advice="Do this."), **columns)
+
+
+def short(decision: Decision) -> str:
+    match decision:
+        case Retry():
+            return f"retry {decision.carry}{' without media' if decision.drop_media else ''}"
+        case FailOver():
+            return f"failover {decision.target} {decision.carry}"
+        case Escalate():
+            return "escalate"
+        case Finish():
+            return "finish"
+
+
+def walk(kind: FaultKind, tried: Sequence[int] = (1, 2, 3), *, alone: bool = False, **columns: Any) -> list[str]:
+    """What is decided as a target fails the same way once, twice and so on."""
+    others = () if alone else (target(1),)
+    return [short(DECIDE(fault(kind), situation(target(0, tried=n), *others, **columns))) for n in tried]
+
+
+@pytest.mark.parametrize(
+    ("kind", "decisions"),
+    [
+        ("closed", ["finish"] * 3),
+        ("planned", ["retry handle"] * 3),
+        ("network", ["retry handle"] * 3),
+        ("hung", ["retry handle", "retry handle", "failover 1 history"]),
+        ("server", ["retry handle", "retry handle", "failover 1 history"]),
+        ("unknown", ["retry handle", "retry handle", "failover 1 history"]),
+        ("quota", ["failover 1 history"] * 3),
+        ("model", ["failover 1 history"] * 3),
+        ("config", ["failover 1 history"] * 3),
+        ("auth", ["failover 1 history"] * 3),
+        ("handle", ["retry handle"] * 3),
+        ("context", ["retry history", "retry history", "failover 1 history"]),
+        ("input", ["retry handle without media", "retry handle without media", "failover 1 history"]),
+        ("protocol", ["retry handle", "failover 1 history", "failover 1 history"]),
+    ],
+)
+def test_the_table_with_another_target(kind: FaultKind, decisions: list[str]) -> None:
+    assert walk(kind) == decisions
+
+
+@pytest.mark.parametrize(
+    ("kind", "decisions"),
+    [
+        ("hung", ["retry handle", "retry handle", "retry history"]),
+        ("server", ["retry handle"] * 3),
+        ("model", ["escalate"] * 3),
+        ("config", ["escalate"] * 3),
+        ("auth", ["escalate"] * 3),
+        ("context", ["retry history", "retry history", "escalate"]),
+        ("input", ["retry handle without media", "retry handle without media", "escalate"]),
+        ("protocol", ["retry handle"] * 3),
+    ],
+)
+def test_the_table_with_a_route_of_one(kind: FaultKind, decisions: list[str]) -> None:
+    assert walk(kind, alone=True) == decisions
+
+
+def test_every_fault_has_a_row_and_every_step_a_name_of_its_own() -> None:
+    assert tuple(DEFAULTS) == FAULTS
+    steps = [step for kind, row in DEFAULTS.items() for step in row.steps if kind != "unknown"]
+    assert len({step.id for step in steps}) == len(steps)
+    assert all(row.advice for kind, row in DEFAULTS.items() if kind not in ("closed", "planned"))
+
+
+def test_without_a_handle_the_history_is_told() -> None:
+    assert walk("server", has_handle=False)[:2] == ["retry history"] * 2
+
+
+def test_a_planned_end_without_anything_useful_is_a_fault_of_the_service() -> None:
+    assert walk("planned", useful=False) == walk("server")
+    assert (counted_as("planned", useful=False), counted_as("planned", useful=True)) == ("server", "planned")
+
+
+def test_a_planned_end_after_something_useful_costs_no_budget() -> None:
+    spent = {"attempts_left": 0, "recoveries_left": 0}
+    assert walk("planned", **spent) == ["retry handle"] * 3
+    assert walk("planned", useful=False, **spent) == ["escalate"] * 3
+
+
+def test_hung_again_on_a_handle_is_fresh_with_the_history() -> None:
+    assert walk("hung", handle_failures=1) == ["retry history", "retry history", "failover 1 history"]
+
+
+def test_a_path_that_stays_broken_is_left() -> None:
+    assert walk("network", (7, 8)) == ["retry handle", "failover 1 history"]
+    assert walk("network", (7, 8), alone=True) == ["retry handle"] * 2
+
+
+def test_a_refused_handle_is_dropped_at_once_where_the_rule_says_so() -> None:
+    decision = DECIDE(fault("handle", carry="history"), situation(handle_failures=1))
+    assert (short(decision), decision.rule) == ("retry history", "handle-fresh")
+
+
+def test_a_handle_is_kept_while_the_old_socket_may_be_open() -> None:
+    asked = [situation(target(0, tried=n + 1), previous_unconfirmed=True, handle_failures=n) for n in range(1, 8)]
+    decisions = [DECIDE(fault("handle"), each) for each in asked]
+    assert [short(decision) for decision in decisions] == ["retry handle"] * 5 + ["retry history"] * 2
+    waits = [decision.after for decision in decisions[:5] if isinstance(decision, Retry)]
+    assert waits == [0.375, 0.75, 1.5, 3.0, 3.0]
+
+
+def test_a_quota_moves_to_a_target_with_a_quota_of_its_own() -> None:
+    same, other = target(1, quota_group="p0/m0"), target(2)
+    assert short(DECIDE(fault("quota"), situation(target(0, tried=1), same, other))) == "failover 2 history"
+    assert short(DECIDE(fault("quota"), situation(target(0, tried=1), same))) == "retry handle"
+
+
+def test_a_quota_is_waited_for_where_patience_allows() -> None:
+    alone = target(0, tried=1)
+    waited = DECIDE(fault("quota"), situation(alone, patience_left=90.0))
+    assert isinstance(waited, Retry)
+    assert waited.after == pytest.approx(63.0)
+    told = DECIDE(fault("quota", retry_after=7.0), situation(alone))
+    assert isinstance(told, Retry)
+    assert told.after == pytest.approx(7.35)
+    given_up = DECIDE(fault("quota"), situation(alone, patience_left=59.0))
+    assert isinstance(given_up, Escalate)
+    assert (given_up.advice, given_up.rule) == ("Do this.", "quota-escalate")
+
+
+def test_a_rate_that_refills_is_waited_for_on_the_spot() -> None:
+    decision = DECIDE(fault("quota", action="retry"), situation())
+    assert isinstance(decision, Retry)
+    assert decision.after == 5.0
+
+
+def test_retry_after_is_a_floor_for_its_target_and_delays_no_failover() -> None:
+    server = fault("server", retry_after=4.0)
+    assert getattr(DECIDE(server, situation()), "after", None) == 4.0
+    away = DECIDE(fault("server", retry_after=30.0), situation())
+    assert isinstance(away, FailOver)
+    assert away.after == 0.0
+    alone = DECIDE(fault("server", retry_after=30.0), situation(target(0, tried=1)))
+    assert isinstance(alone, Retry)
+    assert alone.after == 30.0
+
+
+def test_credentials_go_together() -> None:
+    same = target(1, credentials="p0")
+    assert short(DECIDE(fault("auth"), situation(target(0, tried=1), same))) == "escalate"
+    assert short(DECIDE(fault("auth"), situation(target(0, tried=1), same, target(2)))) == "failover 2 history"
+
+
+def test_a_credential_is_renewed_where_the_rule_says_so_but_not_for_ever() -> None:
+    asked = [situation(target(0, tried=n)) for n in (1, 2, 3)]
+    decisions = [DECIDE(fault("auth", action="retry"), each) for each in asked]
+    assert [short(decision) for decision in decisions] == ["retry handle", "retry handle", "escalate"]
+    assert getattr(decisions[0], "after", None) == 0.0
+
+
+def test_a_rules_own_action_comes_first_and_falls_back_to_the_table() -> None:
+    there = situation()
+    alone = situation(target(0, tried=1))
+    assert short(DECIDE(fault("server", action="failover"), there)) == "failover 1 history"
+    assert short(DECIDE(fault("server", action="failover"), alone)) == "retry handle"
+    assert short(DECIDE(fault("input", action="escalate"), there)) == "escalate"
+    assert short(DECIDE(fault("config", action="retry", carry="handle"), there)) == "retry handle"
+    assert short(DECIDE(fault("server", action="finish"), there)) == "finish"
+    assert short(DECIDE(fault("server", carry="nothing"), there)) == "retry nothing"
+    assert short(DECIDE(fault("input", drop_media=False), there)) == "retry handle"
+
+
+def test_the_route_is_walked_to_its_end_before_anything_is_tried_again() -> None:
+    asked = situation(target(0, tried=3), target(1, tried=3), target(2), current=1)
+    assert short(DECIDE(fault("server"), asked)) == "failover 2 history"
+    back = DECIDE(fault("server"), situation(target(0, tried=3), target(1, tried=4), target(2, tried=4), current=2))
+    assert isinstance(back, FailOver)
+    assert (back.target, back.after > 0.0) == (0, True), "a target that failed before is not redialled at once"
+
+
+def test_what_cannot_be_dialled_is_passed_over() -> None:
+    ruled_out = target(1, ruled_out="Its model is not served.")
+    cooling = target(2, usable_after=50.0)
+    assert short(DECIDE(fault("model"), situation(target(0, tried=1), ruled_out))) == "escalate"
+    assert short(DECIDE(fault("model"), situation(target(0, tried=1), ruled_out, target(3)))) == "failover 3 history"
+    waited = DECIDE(fault("model"), situation(target(0, tried=1), ruled_out, cooling))
+    assert isinstance(waited, FailOver)
+    assert waited.after == pytest.approx(52.5)
+    assert short(DECIDE(fault("model"), situation(target(0, tried=1), cooling, patience_left=49.0))) == "escalate"
+
+
+def test_a_target_in_its_cool_down_is_left_for_another() -> None:
+    cooling = target(0, tried=1, usable_after=40.0)
+    assert short(DECIDE(fault("server"), situation(cooling, target(1)))) == "failover 1 history"
+    alone = DECIDE(fault("server"), situation(cooling))
+    assert isinstance(alone, Retry)
+    assert alone.after == 40.0
+    assert short(DECIDE(fault("server"), situation(cooling, patience_left=39.0))) == "escalate"
+
+
+@pytest.mark.parametrize(
+    ("spent", "because"),
+    [
+        ({"attempts_left": 0, "attempt": 20}, "20 links in a row failed, as many as the session may try."),
+        ({"recoveries_left": 0}, "The session has had as many outages as it may have."),
+        (
+            {"patience_left": 0.0, "outage_age": 60.4},
+            "The outage has lasted 60 s, longer than the session's patience.",
+        ),
+    ],
+)
+def test_a_bound_that_is_used_up_ends_the_session(spent: dict[str, Any], because: str) -> None:
+    decision = DECIDE(fault("network"), situation(**spent))
+    assert decision == Escalate(advice="Do this.", because=because, rule="bounds")
+
+
+def test_an_escalation_always_has_advice() -> None:
+    decision = DECIDE(fault("model", advice=""), situation(target(0, tried=1)))
+    assert isinstance(decision, Escalate)
+    assert decision.advice == DEFAULTS["model"].advice
+
+
+def test_a_decision_says_why_in_a_sentence() -> None:
+    assert DECIDE(fault("server"), situation()).because == (
+        "Such a fault often passes; p0/m0 is dialled again at once, resuming by its handle."
+    )
+    assert DECIDE(fault("server"), situation(target(0, tried=2), target(1))).because == (
+        "Such a fault often passes; p0/m0 is dialled again in 0.15 s, resuming by its handle."
+    )
+
+
+def test_the_backoff_has_full_jitter_under_a_ceiling_that_doubles() -> None:
+    def at(failed: int, random: float, **bounds: Any) -> float:
+        return backoff(failed, situation(random=random, **bounds))
+
+    highest = 1.0 - 2.0**-53
+    assert [round(at(n, highest, patience_left=10.0), 6) for n in range(8)] == [0, 0, 0.25, 0.5, 1, 2, 4, 5]
+    assert [at(n, 0.0) for n in (2, 9)] == [0.05, 0.05]
+    assert at(9, highest, patience_left=55.0, attempts_left=10) == pytest.approx(10.0), "attempts last as long as patience"
+    assert at(9, highest, patience_left=2.0) == 2.0
+
+
+@pytest.mark.parametrize(
+    ("decision", "why"),
+    [
+        (None, "a policy returns a Retry, FailOver, Escalate or Finish, not NoneType"),
+        ("retry", "a policy returns a Retry, FailOver, Escalate or Finish, not str"),
+        (FailOver(target=0), "it fails over to the target that has just failed"),
+        (FailOver(target=3), "it fails over to target 3, and the route has 3"),
+        (FailOver(target=-1), "it fails over to target -1, and the route has 3"),
+        (FailOver(target=2), "it dials a target that this session has ruled out"),
+        (FailOver(target=1, carry="handle"), "it carries a handle to another target"),
+        (FailOver(target=1, after=float("inf")), "it waits inf seconds"),
+        (Retry(after=-1.0), "it waits -1.0 seconds"),
+        (Retry(after=float("nan")), "it waits nan seconds"),
+        (Retry(after="1"), "it waits '1' seconds"),  # type: ignore[arg-type]
+        (Retry(carry="magic"), "it carries the conversation by 'magic'"),  # type: ignore[arg-type]
+    ],
+)
+def test_nonsense_is_named(decision: object, why: str) -> None:
+    assert flaw(decision, situation(target(0), target(1), target(2, ruled_out="Not served."))) == why
+
+
+def test_a_retry_of_a_target_that_is_ruled_out_is_nonsense() -> None:
+    assert flaw(Retry(), situation(target(0, ruled_out="Not served."))) == "it dials a target that this session has ruled out"
+
+
+def test_it_has_a_name_for_people() -> None:
+    assert repr(DefaultPolicy()) == "<DefaultPolicy>"

@@ -1,0 +1,151 @@
+"""The rows: each is well formed and can fire, and their words are read only where the peer spoke."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from unbroken.core.classify import Rule, Span, classify
+from unbroken.core.rules import PROTOCOLS, in_order
+from unbroken.decisions import FAULTS, Cause, Closure, Ending, Facts, Fault, FaultKind
+from unbroken.errors import ConfigError, UnknownName
+from unbroken_gemini.models import CATALOG
+from unbroken_gemini.rules import RULES
+
+ALL = in_order(RULES)
+
+
+def fault_of(
+    reason: str = "",
+    *,
+    code: int | None = None,
+    platform: str = "gemini",
+    cause: Cause | None = None,
+    http: int | None = None,
+    facts: Facts | None = None,
+) -> Fault:
+    ending = Ending(code=code, reason=reason, cause=cause, http_status=http)
+    return classify(Closure(platform=platform, ending=ending, facts=facts or Facts(), model="a-model"), ALL)
+
+
+def samples(rule: Rule) -> Iterator[Closure]:
+    """Closures that a row is meant for, made of its own columns."""
+    first: list[int | None] = [span if isinstance(span, int) else span[0] for span in rule.codes] or [None]
+    status: list[int | None] = [span if isinstance(span, int) else span[0] for span in rule.http] or [None]
+    words = [word if isinstance(word, str) else " … ".join(word) for word in rule.words] or [""]
+    for platform, phase, code, http, cause, reason in itertools.product(
+        rule.platforms or ("any",), rule.phases or ("live", "setup"), first, status, rule.causes or (None,), words
+    ):
+        yield Closure(
+            platform=platform,
+            phase=phase,
+            ending=Ending(code=code, http_status=http, cause=cause, reason=reason.upper()),
+            facts=Facts(**rule.facts),
+        )
+
+
+@pytest.mark.parametrize("rule", ALL, ids=lambda rule: rule.id)
+def test_no_row_is_hidden_by_the_rows_before_it(rule: Rule) -> None:
+    assert rule.id in {classify(closure, ALL).rule for closure in samples(rule)}
+
+
+@pytest.mark.parametrize("rule", ALL, ids=lambda rule: rule.id)
+def test_a_row_says_why_and_where_from(rule: Rule) -> None:
+    assert rule.fault in FAULTS
+    assert rule.because
+    assert rule.because.endswith((".", "{reason}"))
+    assert rule.source
+    assert 0 < rule.confidence <= 1
+
+
+def test_no_two_rows_have_one_name() -> None:
+    names = [rule.id for rule in ALL]
+    assert sorted(names) == sorted(set(names))
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
+def test_advice_names_models_that_are_served(rule: Rule) -> None:
+    for model in re.findall(r"gemini-(?:live-)?\d\.\d[a-z0-9.-]*[a-z0-9]", rule.advice):
+        row = CATALOG.find(model)
+        assert row is not None
+        assert all(CATALOG.verdict(row, platform) == "served" for platform in rule.platforms), model
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [
+        ("trace 77, generic::resource_exhausted: out of it", "quota"),
+        ("generic::not_found: NOT_FOUND: something else", "server"),
+        ("[ORIGINAL ERROR] generic::unavailable: UNAVAILABLE: 12 retries", "server"),
+        ("generic::permission_denied: PERMISSION_DENIED: project 12", "auth"),
+        ("RPC::UNAUTHENTICATED: token", "auth"),
+        ("RPC::DEADLINE_EXCEEDED", "planned"),
+        ("OVERLOADED_TOO_MANY_RETRIES_PER_REQUEST", "server"),
+        ("generic::failed_precondition: FAILED_PRECONDITION", "config"),
+        ("generic::unimplemented: UNIMPLEMENTED", "config"),
+        ("generic::internal: INTERNAL", "server"),
+        ("generic::cancelled: call", "planned"),
+    ],
+)
+def test_reasons_that_were_never_seen_are_placed_by_their_grpc_status(reason: str, kind: FaultKind) -> None:
+    assert fault_of(reason, code=4000).kind == kind
+
+
+@pytest.mark.parametrize("span", [pytest.param(4000, id="4000"), pytest.param((4001, 4999), id="private")])
+def test_private_codes_are_unknown_and_say_so(span: Span) -> None:
+    fault = fault_of("whatever", code=span if isinstance(span, int) else span[1])
+    assert (fault.kind, fault.rule, fault.confidence) == ("unknown", "unknown", 0.0)
+    assert "No rule knows this end (close 4" in fault.because
+    assert fault.advice
+
+
+def test_a_code_that_no_peer_may_send_is_a_breach() -> None:
+    assert {fault_of(code=code).kind for code in (0, 3, 1004, 1016, 2999)} == {"protocol"}
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, "auth"), (404, "config"), (429, "quota"), (503, "server"), (200, "protocol")])
+def test_a_status_means_the_same_in_an_upgrade_and_in_a_message(status: int, kind: FaultKind) -> None:
+    assert fault_of(http=status).kind == kind
+    assert fault_of(code=status).kind == kind
+
+
+def test_what_this_side_said_is_not_read_as_the_peers_words() -> None:
+    assert fault_of("quota exceeded", code=1011).kind == "quota"
+    assert fault_of("quota exceeded", cause="crash").kind == "protocol"
+
+
+def test_the_applications_own_close_is_read_first() -> None:
+    assert fault_of("quota exceeded", code=1011, facts=Facts(closed_by_us=True)).kind == "closed"
+
+
+def test_without_a_platform_only_the_protocols_speak() -> None:
+    assert fault_of("You exceeded your current quota", code=1011, platform="any").rule == "close-internal"
+
+
+def test_the_applications_rows_come_before_the_providers() -> None:
+    own = Rule(id="mine", fault="config", words=(("QUOTA", "exceeded"),), action="escalate", because="{model}: {reason}.")
+    closure = Closure(platform="gemini", ending=Ending(code=1011, reason="Quota {0} exceeded"), model="m")
+    fault = classify(closure, in_order([own], RULES))
+    assert (fault.rule, fault.kind, fault.action, fault.because) == ("mine", "config", "escalate", "m: Quota {0} exceeded.")
+
+
+def test_numbers_in_facts_are_at_least_so_large() -> None:
+    row = Rule(id="third", fault="server", facts={"consecutive": 3})
+    facts = [Facts(consecutive=n) for n in (2, 3, 4)]
+    assert [classify(Closure(facts=f), [row]).rule for f in facts] == ["unknown", "third", "third"]
+
+
+def test_rows_that_name_what_does_not_exist_are_refused() -> None:
+    with pytest.raises(UnknownName, match=r"^unknown fact in rule 'x' 'resumd'; did you mean 'resumed'\? known: announced, "):
+        Rule(id="x", fault="server", facts={"resumd": True})
+    with pytest.raises(UnknownName, match=r"^unknown blank in rule 'x' 'modell'; did you mean 'model'\? known: model, "):
+        Rule(id="x", fault="server", because="{modell} is gone.")
+    with pytest.raises(ConfigError, match=r"^rule 'x' has a range that ends before it begins$"):
+        Rule(id="x", fault="server", codes=((4999, 4000),))
+
+
+def test_the_protocols_rows_need_no_provider() -> None:
+    assert all(set(rule.platforms) <= {"openai"} for rule in PROTOCOLS)

@@ -443,17 +443,42 @@ class Machine:
                 self._timers[overdue] = now + seconds
 
 
+_GROUPS: Final = (("coming_up", DOING), ("up", LIVE))
+_ALWAYS: Final = frozenset({I.CLOSE, I.PATIENCE_OVER, I.LAG_OVERDUE})
+
+
 def diagram() -> str:
-    """Returns the table as a Mermaid state diagram; docs/machine.md is made of it."""
+    """Returns the table as a Mermaid state diagram; docs/machine.md is made of it.
+
+    What all states of a group share is drawn once, from the group. What can happen in every state (the application closes
+    the session, patience or the application's time to take its events runs out) is left to the page's text.
+    """
     lines = ["stateDiagram-v2", "    [*] --> new"]
-    names = {state: state.value.replace(" ", "_") for state in State}
+    shared: dict[State, set[Input]] = {}
+    for group, members in _GROUPS:
+        rows = [TABLE[state] for state in members]
+        common = {
+            i: to for i, (to, _) in rows[0].items() if to not in members and all(i in r and r[i][0] is to for r in rows)
+        }
+        lines += [f"    state {group} {{", *(f"        {_name(state)}" for state in State if state in members), "    }"]
+        lines += _arrows(group, common)
+        shared |= dict.fromkeys(members, set(common))
     for state, row in TABLE.items():
         if state in OVER:
-            lines.append(f"    {names[state]} --> [*]")
-            continue
-        arrows: dict[State, list[str]] = {}
-        for happened, (to, _) in row.items():
-            if to is not state:
-                arrows.setdefault(to, []).append(happened.name.lower())
-        lines += [f"    {names[state]} --> {names[to]}: {', '.join(sorted(labels))}" for to, labels in arrows.items()]
+            lines.append(f"    {_name(state)} --> [*]")
+        else:
+            own = {i: to for i, (to, _) in row.items() if to is not state and i not in shared.get(state, ())}
+            lines += _arrows(_name(state), own)
     return "\n".join(lines) + "\n"
+
+
+def _name(state: State) -> str:
+    return state.value.replace(" ", "_")
+
+
+def _arrows(source: str, row: Mapping[Input, State]) -> list[str]:
+    arrows: dict[State, list[str]] = {}
+    for happened, to in row.items():
+        if happened not in _ALWAYS:
+            arrows.setdefault(to, []).append(happened.name.lower())
+    return [f"    {source} --> {_name(to)}: {', '.join(sorted(labels))}" for to, labels in arrows.items()]

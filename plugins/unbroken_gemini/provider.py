@@ -62,7 +62,7 @@ class GeminiProvider(Provider):
         self._plan = plans
         self._credential = _credential(given, client, account)
         session = settled.http_options if settled is not None and settled.http_options is not None else types.HttpOptions()
-        self._base = session.base_url or account.base_url
+        self._base = session.base_url or given.base_url or account.base_url
         self._verbatim = account.verbatim
         self._version = given.api_version or session.api_version or _version(account)
         self._proactive = "proactivity" in plans.setup

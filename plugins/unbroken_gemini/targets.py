@@ -90,11 +90,9 @@ def target(
     Raises:
         ConfigError: two ways to be let in at once, or a token that is none.
     """
-    ways = [name for name, way in (("api_key", api_key), ("token", token), ("client", client)) if way is not None]
-    if len(ways) + (credentials is not None) > 1:
-        raise ConfigError(
-            f"give one of {', '.join(ways)}{' and credentials' if credentials is not None else ''}, not several"
-        )
+    ways = {"api_key": api_key, "token": token, "credentials": credentials, "client": client}
+    if len(several := [f"{name}=" for name, way in ways.items() if way is not None]) > 1:
+        raise ConfigError(f"{' and '.join(several)} exclude each other: give one")
     if token is not None and not _secret(token).reveal().startswith("auth_tokens/"):
         raise ConfigError(
             "token= takes an ephemeral token of the Gemini API, which begins with 'auth_tokens/'; see api_key="

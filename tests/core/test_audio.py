@@ -89,18 +89,9 @@ def test_the_map_says_what_the_samples_say(runs: list[tuple[int, bool]], data: s
     shortest, within = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 30))
 
     def gap() -> int | None:
-        position = a
-        while position >= 0 and position >= a - within:
-            inside = position - 1 if position else 0
-            if inside < end and not loud[inside]:
-                begin, stop = inside, inside
-                while begin and not loud[begin - 1]:
-                    begin -= 1
-                while stop < end and not loud[stop]:
-                    stop += 1
-                if stop - begin >= shortest:
-                    return min(a, stop)
-            position -= 1
+        for stop in range(a, max(0, a - within - 1), -1):
+            if stop - shortest >= 0 and not any(loud[stop - shortest : stop]):
+                return stop
         return None
 
     assert heard.gap_before(a, shortest=shortest, within=within) == gap()

@@ -188,10 +188,21 @@ def test_of_a_user_who_speaks_again_only_what_lies_before_the_pause_is_heard() -
     line.journal.begin_link(1, 0)
     line.say(2.0)
     gap = line.pause(0.6)
+    line.say(0.3)
+    line.pause(0.4)
+    line.say(0.2)
+    assert line.journal.acknowledge(line.now, 0.1) == gap, "a pause for breath ends no turn"
+    line.say(0.5)
+    assert line.journal.acknowledge(line.now, 0.1) == gap, "never back, and not into the new turn"
+
+
+def test_where_no_pause_is_long_a_short_one_parts_what_was_said() -> None:
+    line = Line()
+    line.journal.begin_link(1, 0)
+    line.say(2.0)
+    gap = line.pause(0.4)
     line.say(0.7)
     assert line.journal.acknowledge(line.now, 0.2) == gap
-    line.say(0.5)
-    assert line.journal.acknowledge(line.now, 0.2) == gap, "never back, and not into the new turn"
 
 
 def test_a_line_that_is_never_quiet_is_taken_at_its_word() -> None:

@@ -126,4 +126,4 @@ class Crossings(RuleBasedStateMachine):
 
 
 TestCrossings = Crossings.TestCase
-TestCrossings.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestCrossings.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)

@@ -168,8 +168,7 @@ class SpeechMap:
         """Finds the end of the latest quiet run at or before a position.
 
         Args:
-            position: where to look from. Within a quiet run it is the answer itself: the run's own part after it counts
-                for its length.
+            position: where to look from; what comes after it does not count. Within a quiet run it is the answer itself.
             shortest: samples; shorter runs are pauses between words.
             within: samples; runs that end longer before the position are not looked at.
 
@@ -177,11 +176,11 @@ class SpeechMap:
             The position where that run ends; None: there is no such run.
         """
         for index in range(self._index(max(0, position - 1)), self._head - 1, -1):
-            end = self._run_end(index)
+            end = min(self._run_end(index), position)
             if end < position - within:
                 return None
             if not self._loud[index] and end - self._starts[index] >= shortest:
-                return min(end, position)
+                return end
         return None
 
     def _index(self, position: int) -> int:

@@ -30,6 +30,9 @@ _INDEXES = 4096
 _GAP = 0.3
 """Seconds of quiet that part what was said before from what is said after."""
 
+_TURN_GAP = 0.5
+"""Seconds of quiet that end a turn, as services judge it by default."""
+
 _WITHIN = 5.0
 """Seconds in which a speaker makes such a gap; longer noise without one is a noisy line."""
 
@@ -194,7 +197,7 @@ class Journal:
         """Returns the end of the latest quiet stretch at or before a position, in that stretch the position itself.
 
         Args:
-            position: where to look from.
+            position: where to look from; what comes after it does not count.
             shortest: seconds; shorter stretches are pauses between words.
             within: seconds before the position in which the stretch must end.
 
@@ -269,9 +272,9 @@ class Journal:
     def acknowledge(self, now: float, lag: float) -> int:
         """The end of a user's turn was acknowledged: a transcript was finished, the voice ended, or a reply began.
 
-        What had been sent ``lag`` seconds ago is heard. Where that is in the middle of speech, the user speaks again, and
-        only what lies before the pause between is. Where there is no pause at all within five seconds, the line is noisy and
-        tells nothing: then the acknowledgement counts as it is.
+        What had been sent ``lag`` seconds ago is heard. Where the user speaks again there, only what lies before the pause
+        between is: the last one long enough to end a turn, else the last one that parts phrases. Where there is no pause at
+        all within five seconds, the line is noisy and tells nothing: then the acknowledgement counts as it is.
 
         Args:
             now: the present.
@@ -282,7 +285,9 @@ class Journal:
         """
         position = min(self.sent_at(now - lag), self.position)
         if position > self.heard:
-            gap = self.quiet_gap_before(position)
+            gap = self.quiet_gap_before(position, shortest=_TURN_GAP)
+            if gap is None:
+                gap = self.quiet_gap_before(position)
             self.heard = max(self.heard, position if gap is None else gap)
         return self.heard
 

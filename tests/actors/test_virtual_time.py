@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from itertools import pairwise
 
 import anyio
 import pytest
 
-from unbroken.testing import Deadlock, cancel_at, cancel_everywhere, virtual
+from unbroken.testing import Deadlock, cancel_at, cancel_everywhere, clock, virtual
+from unbroken.testing.clock import GRACE
 
 
 @pytest.mark.anyio
@@ -34,7 +36,10 @@ async def test_timers_of_many_tasks_come_in_order() -> None:
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_a_deadlock_is_an_error_that_says_where(backend: str) -> None:
+def test_a_deadlock_is_an_error_that_says_where(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Idle worker threads of other tests may still be there, and would be given their time.
+    monkeypatch.setattr(clock, "THREAD_GRACE", GRACE)
+
     async def main() -> None:
         await anyio.sleep(1)
         await anyio.Event().wait()
@@ -46,8 +51,12 @@ def test_a_deadlock_is_an_error_that_says_where(backend: str) -> None:
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_thread_is_no_deadlock(backend: str) -> None:
+    def slow() -> int:
+        time.sleep(GRACE * 2)
+        return 7
+
     async def main() -> int:
-        return await anyio.to_thread.run_sync(lambda: 7)
+        return await anyio.to_thread.run_sync(slow)
 
     name, options = virtual(backend)
     assert anyio.run(main, backend=name, backend_options=options) == 7

@@ -21,11 +21,11 @@ class DeadlockWatch(trio.abc.Instrument):
     """Raises in the main task when nothing can ever happen again. Without it a `trio.testing.MockClock` spins for ever.
 
     Args:
-        grace: real seconds in which a thread or a real socket may still move the program.
+        grace: tells the real seconds in which a thread or a real socket may still move the program.
         error: makes the exception from its text.
     """
 
-    def __init__(self, grace: float, error: Callable[[str], Exception]) -> None:
+    def __init__(self, grace: Callable[[], float], error: Callable[[str], Exception]) -> None:
         self._grace = grace
         self._error = error
         self._idle_since = math.inf
@@ -40,7 +40,7 @@ class DeadlockWatch(trio.abc.Instrument):
         if self._idle_since == math.inf:
             self._idle_since = now
             return
-        if now - self._idle_since < self._grace:
+        if now - self._idle_since < self._grace():
             return
         statistics = trio.lowlevel.current_statistics()
         if statistics.tasks_runnable or statistics.seconds_to_next_deadline < math.inf:

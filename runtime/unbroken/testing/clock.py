@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+import threading
 from collections.abc import Callable, Mapping
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, TypeVarTuple, Unpack
@@ -21,7 +22,10 @@ __all__ = ["Deadlock", "VirtualTimeLoop", "virtual"]
 Args = TypeVarTuple("Args")
 
 GRACE = 0.2
-"""Real seconds in which a thread or a real socket may still move a program that has no timer left."""
+"""Real seconds in which a real socket may still move a program that has no timer left."""
+
+THREAD_GRACE = 5.0
+"""The same for another thread, where there is one."""
 
 
 class Deadlock(UnbrokenError):
@@ -49,9 +53,13 @@ def virtual(backend: str) -> tuple[str, dict[str, Any]]:
                 from unbroken.testing._trio import DeadlockWatch
             except ImportError as error:
                 raise MissingExtra("virtual time on trio", package="trio", extra="trio") from error
-            return "trio", {"clock": MockClock(autojump_threshold=0), "instruments": [DeadlockWatch(GRACE, Deadlock)]}
+            return "trio", {"clock": MockClock(autojump_threshold=0), "instruments": [DeadlockWatch(_grace, Deadlock)]}
         case _:
             raise ValueError(f"unknown backend {backend!r}; known: asyncio, trio")
+
+
+def _grace() -> float:
+    return GRACE if threading.active_count() == 1 else THREAD_GRACE
 
 
 class _JumpingSelector(selectors.BaseSelector):
@@ -74,7 +82,7 @@ class _JumpingSelector(selectors.BaseSelector):
         if timeout is not None:
             self._jump(timeout)
             return []
-        if ready := self._real.select(GRACE):
+        if ready := self._real.select(_grace()):
             return ready
         raise self._deadlock()
 

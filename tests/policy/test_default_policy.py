@@ -104,7 +104,7 @@ def test_a_planned_end_without_anything_useful_is_a_fault_of_the_service() -> No
 
 
 def test_a_planned_end_after_something_useful_costs_no_budget() -> None:
-    spent = {"attempts_left": 0, "recoveries_left": 0}
+    spent: dict[str, Any] = {"attempts_left": 0, "recoveries_left": 0}
     assert walk("planned", **spent) == ["retry handle"] * 3
     assert walk("planned", useful=False, **spent) == ["escalate"] * 3
 
@@ -284,7 +284,9 @@ def test_nonsense_is_named(decision: object, why: str) -> None:
 
 
 def test_a_retry_of_a_target_that_is_ruled_out_is_nonsense() -> None:
-    assert flaw(Retry(), situation(target(0, ruled_out="Not served."))) == "it dials a target that this session has ruled out"
+    assert (
+        flaw(Retry(), situation(target(0, ruled_out="Not served."))) == "it dials a target that this session has ruled out"
+    )
 
 
 def test_it_has_a_name_for_people() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -131,9 +133,7 @@ def outage(
         closure = Closure(ending=Ending(cause="eof", confirmed=confirmed), facts=facts)
         outages.failed(closure, target=current, detect=0.0, now=now)
         random = randoms.draw(RANDOM)
-        asked = outages.situation(
-            closure, target=current, has_handle=holding, has_history=True, random=random, now=now
-        )
+        asked = outages.situation(closure, target=current, has_handle=holding, has_history=True, random=random, now=now)
         fleet.note(fault, target=route[current].name, quota_group=route[current].quota_group, now=now)
         decision = DefaultPolicy().decide(fault, msgspec.structs.replace(asked, targets=fleet.view(asked.targets, now)))
         match decision:
@@ -170,4 +170,4 @@ def test_an_outage_without_end_is_escalated_without_a_storm(
     for index in range(targets):
         mine = [at for at, target in dials if target == index]
         # one try at once after the first failure, then never again without a pause
-        assert all(later - earlier >= 0.05 for earlier, later in zip(mine[1:], mine[2:], strict=False))
+        assert all(later - earlier >= 0.05 for earlier, later in pairwise(mine[1:]))

@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from unbroken.core.classify import Rule, Span, classify
@@ -43,7 +44,7 @@ def samples(rule: Rule) -> Iterator[Closure]:
             platform=platform,
             phase=phase,
             ending=Ending(code=code, http_status=http, cause=cause, reason=reason.upper()),
-            facts=Facts(**rule.facts),
+            facts=msgspec.structs.replace(Facts(), **rule.facts),
         )
 
 
@@ -106,7 +107,9 @@ def test_a_code_that_no_peer_may_send_is_a_breach() -> None:
     assert {fault_of(code=code).kind for code in (0, 3, 1004, 1016, 2999)} == {"protocol"}
 
 
-@pytest.mark.parametrize(("status", "kind"), [(401, "auth"), (404, "config"), (429, "quota"), (503, "server"), (200, "protocol")])
+@pytest.mark.parametrize(
+    ("status", "kind"), [(401, "auth"), (404, "config"), (429, "quota"), (503, "server"), (200, "protocol")]
+)
 def test_a_status_means_the_same_in_an_upgrade_and_in_a_message(status: int, kind: FaultKind) -> None:
     assert fault_of(http=status).kind == kind
     assert fault_of(code=status).kind == kind
@@ -139,7 +142,9 @@ def test_numbers_in_facts_are_at_least_so_large() -> None:
 
 
 def test_rows_that_name_what_does_not_exist_are_refused() -> None:
-    with pytest.raises(UnknownName, match=r"^unknown fact in rule 'x' 'resumd'; did you mean 'resumed'\? known: announced, "):
+    with pytest.raises(
+        UnknownName, match=r"^unknown fact in rule 'x' 'resumd'; did you mean 'resumed'\? known: announced, "
+    ):
         Rule(id="x", fault="server", facts={"resumd": True})
     with pytest.raises(UnknownName, match=r"^unknown blank in rule 'x' 'modell'; did you mean 'model'\? known: model, "):
         Rule(id="x", fault="server", because="{modell} is gone.")

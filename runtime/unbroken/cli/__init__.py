@@ -13,11 +13,14 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module, metadata
 from pkgutil import get_data, iter_modules
-from typing import NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 from unbroken.errors import ConfigError
 
-__all__ = ["main"]
+__all__ = ["Subparsers", "main"]
+
+Subparsers: TypeAlias = "argparse._SubParsersAction[Any]"  # pyright: ignore[reportPrivateUsage]
+"""What a command's `add` is given. argparse has no public name for it."""
 
 _INTERRUPTED = 130
 """What a shell expects of a program that SIGINT ended: 128 + 2."""

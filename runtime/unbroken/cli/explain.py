@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import msgspec
 
 from unbroken import registry
+from unbroken.cli import Subparsers
 from unbroken.core.classify import Rule, classify
 from unbroken.core.defaults import DEFAULTS
 from unbroken.core.policy import DefaultPolicy
@@ -52,7 +53,7 @@ _KNOWN: Final[dict[str, bool | int | float]] = {**msgspec.structs.asdict(Facts()
 _COLOURS: Final[dict[Action, str]] = {"retry": "green", "failover": "yellow", "escalate": "red", "finish": "blue"}
 
 
-def add(subparsers: argparse._SubParsersAction[Any]) -> None:
+def add(subparsers: Subparsers) -> None:
     """Declares the command."""
     parser = subparsers.add_parser(
         "explain",

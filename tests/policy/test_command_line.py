@@ -1,0 +1,124 @@
+"""The command ``unbroken`` as a whole, and how ``explain`` answers people."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import metadata
+
+import pytest
+
+from unbroken.cli import explain, main
+from unbroken.errors import ConfigError
+
+
+def run(*words: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    status = main(words)
+    said = capsys.readouterr()
+    return status, said.out, said.err
+
+
+def test_help_lists_the_commands_with_what_they_do(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run("--help", capsys=capsys)
+    assert (status, err) == (0, "")
+    assert "what the end of a connection means" in out
+
+
+def test_help_imports_no_command() -> None:
+    code = (
+        "import sys; from unbroken.cli import main; assert main(['--help']) == 0\n"
+        "print([name for name in sys.modules if name.startswith('unbroken.cli.') or name.split('.')[0] == 'rich'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--version", capsys=capsys) == (0, f"unbroken {metadata.version('unbroken')}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("", "unbroken: the following arguments are required: COMMAND; `unbroken --help` tells what there is"),
+        ("explain", "unbroken: nothing to explain: give what is known of the end, by --code, --http, --cause or --reason"),
+        (
+            "explain --code many",
+            "unbroken explain: argument --code: invalid int value: 'many'; `unbroken explain --help` tells what there is",
+        ),
+        (
+            "explain --code 70000",
+            "unbroken: 70000 is no close code; they go from 0 to 65535, and those of services from 1000 to 4999",
+        ),
+        ("explain --http 1011", "unbroken: 1011 is no HTTP status; they go from 100 to 599"),
+        (
+            "explain --code 1 --phase setp",
+            "unbroken: unknown phase 'setp'; did you mean 'setup'? known: dial, live, setup, tls, upgrade",
+        ),
+        (
+            "explain --code 1 --platform gemni",
+            "unbroken: unknown platform 'gemni'; did you mean 'gemini' or 'openai'? known: any, gemini, openai, vertex",
+        ),
+        ("explain --fact resumed=1", "unbroken: fact resumed is true or false, as in --fact resumed=true; got 'resumed=1'"),
+        ("explain --fact resumed", "unbroken: fact resumed is true or false, as in --fact resumed=true; got 'resumed'"),
+        (
+            "explain --fact consecutive=-1",
+            "unbroken: fact consecutive is a whole number, as in --fact consecutive=3; got 'consecutive=-1'",
+        ),
+        (
+            "explain --fact retry_after=soon",
+            "unbroken: fact retry_after is a number of seconds, as in --fact retry_after=7; got 'retry_after=soon'",
+        ),
+    ],
+)
+def test_a_bad_request_gets_one_line_and_status_2(words: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*words.split(), capsys=capsys) == (2, "", said + "\n")
+
+
+def test_an_unknown_cause_and_an_unknown_fact_name_what_would_work(capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = run("explain", "--cause", "dsn", capsys=capsys)
+    assert status == 2
+    assert err.startswith("unbroken: unknown cause 'dsn'; did you mean 'dns'? known: crash, credential, ")
+    status, _, err = run("explain", "--fact", "resume=true", capsys=capsys)
+    assert status == 2
+    assert err.startswith("unbroken: unknown fact 'resume'; did you mean 'resumed'? known: announced, ")
+
+
+def test_an_unknown_command_names_those_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = run("explian", capsys=capsys)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "invalid choice: 'explian' (choose from " in err
+    assert "'explain'" in err
+
+
+@pytest.mark.parametrize(("raised", "status"), [(KeyboardInterrupt(), 130), (ConfigError("Not so."), 2)])
+def test_how_a_command_may_end(
+    raised: BaseException, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def end(_: object) -> int:
+        raise raised
+
+    monkeypatch.setattr(explain, "_run", end)
+    assert run("explain", capsys=capsys)[0] == status
+
+
+def test_people_get_a_panel(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    words = "explain --platform gemini --phase setup --code 1007 --model m-1 --fact resumed=true --reason"
+    status, out, err = run(*words.split(), "Request [bold]contains", capsys=capsys)
+    assert (status, err) == (0, "")
+    for said in (
+        'close 1007 "Request [bold]contains" in phase setup, gemini',
+        "handle  the resumption handle was refused or is poisoned",
+        "gemini-resume-refused  sure to 80%: other ends look like it",
+        "discuss.ai.google.dev/t/186392",
+        "retry  by step handle-fresh",
+        "with the history told again",
+        "Assumed: the session holds history",
+    ):
+        assert said in out
+
+
+def test_the_cause_may_be_written_with_a_hyphen(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = run("explain", "--cause", "reply-deadline", "--json", capsys=capsys)
+    assert (status, '"fault": "hung"' in out) == (0, True)

@@ -128,6 +128,16 @@ def test_a_new_link_gets_again_what_the_context_does_not_hold() -> None:
     assert drain(outbox, 200) == [AudioSpan(50, 100), Pinned(2, START, 100), AudioSpan(100, 200)]
 
 
+def test_what_a_later_context_holds_is_not_sent_though_an_earlier_one_lacked_it() -> None:
+    outbox = opened()
+    outbox.put(HELLO, 0)
+    drain(outbox, 100)
+    outbox.rewind(0, 0)
+    assert outbox.waiting == (Pinned(1, HELLO, 0),)
+    outbox.rewind(100, 1)
+    assert not outbox.waiting
+
+
 def test_an_item_before_the_place_of_the_rewind_goes_at_once() -> None:
     outbox = opened()
     outbox.put(HELLO, 10)

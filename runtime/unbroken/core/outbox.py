@@ -189,18 +189,18 @@ class Outbox:
         return self.position, first_waiting - 1
 
     def rewind(self, position: int, seq: int) -> None:
-        """A new link begins: audio from a position on is sent, and every sent item after ``seq`` again.
+        """A new link begins: audio from a position on is sent, and every item after ``seq``, those sent before again.
 
         Args:
             position: `unbroken.core.journal.Plan.start`.
-            seq: the last item that the context holds; a `cursor` of the time when it was taken, or of now.
+            seq: the last item that the link's context holds, all before it included: of a `cursor` when the context was
+                preserved, or of now.
         """
         self.position = position
-        again = [entry for entry in self._sent if entry[1] > seq]
-        if again:
-            self._sent = [entry for entry in self._sent if entry[1] <= seq]
-            for entry in again:
-                insort(self._waiting, entry)
+        if self._waiting or self._sent:
+            items = sorted(self._waiting + self._sent)
+            self._waiting = [entry for entry in items if entry[1] > seq]
+            self._sent = [entry for entry in items if entry[1] <= seq]
 
     def settle(self, seq: int) -> None:
         """Sent items up to ``seq`` are held by whatever context survives; they are forgotten. What waits stays."""

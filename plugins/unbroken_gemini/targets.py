@@ -63,6 +63,7 @@ def target(
     ssl: tls.SSLContext | None = None,
     known: bool = True,
     compress: bool = True,
+    label: str | None = None,
     quota_group: str | None = None,
 ) -> Target:
     """Names a Live model and how to reach it. Without further arguments: the Gemini API by the environment's key.
@@ -85,6 +86,7 @@ def target(
         known: the model has to be in the catalog, so that a typing error shows at once; False: anything goes, handled with
             the care that an unknown model needs.
         compress: ask for context compression where the config does not; False: sessions end after 15 minutes.
+        label: see `unbroken.config.Target`; None: the location on Vertex AI, else nothing.
         quota_group: see `unbroken.config.Target`; None: these credentials and this model.
 
     Raises:
@@ -117,7 +119,9 @@ def target(
     found = {name: value for name, value in given.items() if value is not None}
     shared = _account_name(Options(**found))
     group = f"{shared}/{short(model)}" if shared is not None and quota_group is None else quota_group
-    return Target(model=model, config=config, options=found, quota_group=group, credentials=shared)
+    if label is None:
+        label = location or "vertex" if found.get("vertexai") else ""
+    return Target(model=model, config=config, options=found, label=label, quota_group=group, credentials=shared)
 
 
 def options(target: Target) -> Options:

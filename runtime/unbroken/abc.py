@@ -60,6 +60,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         close_first: a resume is refused while the old socket is open, so it is closed before the next dial.
         consumed_index: handle updates say which client message they hold.
         turn_survives: a turn in flight is known to the resumed session, so a reply may be owed there.
+        lost_calls: what a resumed session does with a tool call that its old link left pending: "ignored" takes no notice;
+            "error_first" has to be told that the call failed before anything else, or it eats what the user says next.
         input_in_tool_call: realtime input may be sent while a tool call is pending; otherwise it waits.
         catch_up: replayed audio is sent at this multiple of real time; faster is refused by some services.
         context_tokens: the model's context window; None: not known.
@@ -76,6 +78,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     close_first: bool = True
     consumed_index: bool = False
     turn_survives: bool = False
+    lost_calls: Literal["ignored", "error_first"] = "ignored"
     input_in_tool_call: bool = True
     catch_up: float = 4.0
     context_tokens: int | None = None
@@ -148,6 +151,11 @@ class Provider(ABC):
 
     profile: Profile
     rules: Sequence[Rule] = ()
+
+    @property
+    def advice(self) -> str:
+        """What to do where the model is not served; "": nothing is known beyond what the rules say."""
+        return ""
 
     @abstractmethod
     async def endpoint(self, *, refresh: bool = False) -> Endpoint:

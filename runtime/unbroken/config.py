@@ -50,6 +50,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         config: the provider's own session configuration for this target (Gemini: google-genai's ``LiveConnectConfig`` or
             a dict); None: the session's ``config``.
         options: what else the provider takes, by its own names (Gemini: see `unbroken_gemini.target`). Never printed.
+        label: tells targets of one provider and model apart, by platform, region or account; part of `name`.
         quota_group: targets of one group share a quota, so a spent quota rules them all out; None: provider and model.
         credentials: targets of one name share credentials, so a refused credential rules them all out; None: provider.
     """
@@ -58,13 +59,14 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     provider: str = "gemini"
     config: Any = None
     options: Mapping[str, Any] = {}
+    label: str = ""
     quota_group: str | None = None
     credentials: str | None = None
 
     @property
     def name(self) -> str:
-        """``provider/model``, as decisions and tables name the target."""
-        return f"{self.provider}/{self.model}"
+        """``provider/model`` or ``provider/model@label``, as decisions and tables name the target."""
+        return f"{self.provider}/{self.model}@{self.label}" if self.label else f"{self.provider}/{self.model}"
 
     def __repr__(self) -> str:
         return f"<Target {self.name}>"

@@ -67,6 +67,9 @@ _FULL = 0.95
 """Share of the context window above which a refusal is put down to it."""
 
 
+_LOST_CALL = {"error": "The line was cut during this call. If its result comes, it will be told in words."}
+
+
 class _Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """A resumption handle, and what it holds."""
 
@@ -283,6 +286,9 @@ class AudioPipe(Actor[Replay]):
         self._account = self._accounted(plan, way)
         self._wire_facts = {"media_flushed": plan.replayed > 0}
         self._up_at, self._released = now, False
+        if way.carry == "handle" and self._profile.lost_calls == "error_first":
+            for call in self.conversation.tools_in_flight:
+                link.send(link.connection.tool_result(ToolResult(call_id=call.call_id, name=call.name, result=_LOST_CALL)))
         link.activate()
         if self._speech.speaking:
             self._tell("speech_began")

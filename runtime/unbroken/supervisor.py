@@ -245,6 +245,8 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         self._asked = None
         self._permit = message.permit
         decision, fault = message.decision, message.fault
+        if fault.kind == "model" and (advice := self._providers[self.target].advice):
+            fault = msgspec.structs.replace(fault, advice=advice)
         said = OutageBegan(
             link=question.closure.link,
             target=self._targets[self.target].name,

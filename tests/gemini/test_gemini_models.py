@@ -55,7 +55,14 @@ def test_where_each_is_served(model: str, gemini: str | None, vertex: str | None
         (
             "models/gemini-3.8-live",
             "gemini",
-            Profile(platform="gemini", model="gemini-3.8-live", turn_survives=True, context_tokens=131_072, lifetime=600.0),
+            Profile(
+                platform="gemini",
+                model="gemini-3.8-live",
+                turn_survives=True,
+                lost_calls="error_first",
+                context_tokens=131_072,
+                lifetime=600.0,
+            ),
         ),
         (
             "gemini-3.1-flash-live-preview",

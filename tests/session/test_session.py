@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import anyio
+import msgspec
 import pytest
 from tests.session.stage import FRAME, Call, Stage, quiet, speech, stage
 
@@ -88,7 +89,7 @@ async def test_what_is_sent_before_the_first_link_is_up_waits_in_order(monkeypat
         await session.send_text("two", turn_complete=False)
         await until(session, unbroken.Connected)
         await anyio.sleep(1)
-        assert [list(message.values())[0] for message in it.calls[0].other] == ["one", "two"]
+        assert [next(iter(message.values())) for message in it.calls[0].other] == ["one", "two"]
         assert bytes(it.calls[0].heard) == speech(100) + speech(60)
 
 
@@ -238,6 +239,30 @@ async def test_a_tool_result_that_outlives_its_link_is_told(monkeypatch: pytest.
         assert "look_up" in told[0]
         assert "blue" in told[0]
         assert not any("result" in message for message in it.calls[1].other)
+
+
+async def test_a_resumed_session_that_must_be_told_of_a_lost_call_is_told_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def calls(call: Call) -> None:
+        call.say(ready=True)
+        await call.take()
+        call.say(handle="h")
+        call.say(tool="weather")
+        await anyio.sleep(0.5)
+        call.socket.abort()
+
+    async with stage(one=[calls, greet]) as it:
+        it.profile = msgspec.structs.replace(it.profile, lost_calls="error_first")
+        async with talk(it, monkeypatch=monkeypatch) as session:
+            await session.send_text("What is the weather?")
+            asked = await until(session, unbroken.ToolCall)
+            session.send_audio(speech(100))
+            await until(session, unbroken.Recovered)
+            await session.send_tool_result(asked, {"sky": "blue"})
+            await anyio.sleep(1)
+            first, *rest = it.calls[1].other
+            assert first["result"][0] == asked.call_id
+            assert "error" in first["result"][1]
+            assert [list(message) for message in rest][-1] == ["context"]
 
 
 async def test_when_every_target_is_down_the_session_holds_and_then_escalates(monkeypatch: pytest.MonkeyPatch) -> None:

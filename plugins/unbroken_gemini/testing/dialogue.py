@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from unbroken.testing.faults import Close
-from unbroken.testing.intervals import Range
+from unbroken.testing.intervals import Range, append
 from unbroken.testing.stamps import StampReader
 from unbroken_gemini import wire
 from unbroken_gemini.models import GeminiRow
@@ -202,9 +202,9 @@ class Dialogue:
     def _keep(self, ranges: Sequence[Range], *, message: int, now: float) -> None:
         piece = Piece(message=message, ranges=tuple(ranges), now=now, ear=self.context.ear.copy())
         repeated = self.context.hear(piece)
-        self.account.heard += ranges
-        self.account.repeated += repeated
-        self.account.replayed += self._service.sent(ranges, link=self._link)
+        append(self.account.heard, ranges)
+        append(self.account.repeated, repeated)
+        append(self.account.replayed, self._service.sent(ranges, link=self._link))
 
     def _settle_stamps(self, message: int, *, now: float) -> None:
         before = self._stamps.unstamped

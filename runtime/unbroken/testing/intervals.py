@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Final, TypeAlias
 
-__all__ = ["Intervals", "Ledger"]
+__all__ = ["Intervals", "Ledger", "Range", "append"]
 
-Range = tuple[int, int]
+Range: TypeAlias = tuple[int, int]
+"""The first position, and the one after the last."""
+
+
+def append(ranges: list[Range], more: Iterable[Range]) -> None:
+    """Appends ranges in their order; those that go on where the one before ended become one with it."""
+    for start, end in more:
+        if ranges and ranges[-1][1] == start:
+            ranges[-1] = (ranges[-1][0], end)
+        elif start < end:
+            ranges.append((start, end))
 
 
 class Intervals:
@@ -162,7 +172,7 @@ class Ledger:
             self.late += new
         if start < last:
             self.reordered += new - max(0, end - last)
-        self.repeated += before
+        append(self.repeated, before)
         return before
 
     def copy(self) -> Ledger:

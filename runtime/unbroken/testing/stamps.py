@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from unbroken.testing.intervals import Range
+from unbroken.testing.intervals import Range, append
 
 __all__ = ["BLOCK", "StampReader", "pattern", "stamp"]
 
@@ -140,7 +140,7 @@ class StampReader:
                 start, at = start - at, 0
             start = self._bridge(at, start, found)
             length = self._run(start)
-            _add(found, start, start + length)
+            append(found, [(start, start + length)])
             self._take(length)
             self._next = start + length
         if self._next is not None and len(self._held) >= BLOCK:
@@ -189,9 +189,9 @@ class StampReader:
             forth = next((seam for seam in self._seams if gap - back <= seam <= forth), max(gap - back, 0))
             back = max(gap - forth, 0)
         if self._next is not None:
-            _add(found, self._next, self._next + forth)
+            append(found, [(self._next, self._next + forth)])
         start += max(forth - gap, 0)
-        _add(found, start - back, start)
+        append(found, [(start - back, start)])
         self.unstamped += max(gap - forth - back, 0)
         self._take(max(gap, forth))
         return start
@@ -200,7 +200,7 @@ class StampReader:
         """Attributes held bits from the front as far as they continue what was read last."""
         if self._next is not None:
             length = _common(self._held, pattern(self._next, len(self._held)))
-            _add(found, self._next, self._next + length)
+            append(found, [(self._next, self._next + length)])
             self._next += length
             self._take(length)
 
@@ -213,15 +213,6 @@ class StampReader:
         self.unstamped += length
         self._take(length)
         self._tail = b""
-
-
-def _add(found: list[Range], start: int, end: int) -> None:
-    if start == end:
-        return
-    if found and found[-1][1] == start:
-        found[-1] = (found[-1][0], end)
-    else:
-        found.append((start, end))
 
 
 def _common(one: bytes, other: bytes) -> int:

@@ -38,6 +38,7 @@ from unbroken.messages import (
     Replay,
     Skipped,
     ToolCall,
+    ToolCallCancelled,
     ToolResult,
     Turn,
     Usage,
@@ -67,6 +68,7 @@ _FULL = 0.95
 """Share of the context window above which a refusal is put down to it."""
 
 
+_IN_TOOL_CALL = "tool call"
 _LOST_CALL = {"error": "The line was cut during this call. If its result comes, it will be told in words."}
 
 
@@ -136,6 +138,7 @@ class AudioPipe(Actor[Replay]):
         self._last_output = -math.inf
         self._wire_facts: dict[str, bool] = {}
         self._account = Account()
+        self._unreported = 0.0
         self._owed = False
         self._up_at = 0.0
         self._paced_from: tuple[float, int] | None = None
@@ -205,6 +208,8 @@ class AudioPipe(Actor[Replay]):
                 case _:
                     outcome = self.conversation.on_event(event, link=link, now=now, heard=self.journal.heard)
                     self._come(outcome, now)
+                    if isinstance(event, ToolCall | ToolCallCancelled):
+                        self._gate(link, now)
                     if type(event) is Usage and self._profile.context_tokens:
                         used = event.input_tokens + event.output_tokens
                         self._wire_facts["context_full"] = used >= _FULL * self._profile.context_tokens
@@ -227,6 +232,7 @@ class AudioPipe(Actor[Replay]):
                 down.closure.facts, tool_pending=bool(self.conversation.tools_in_flight), **self._wire_facts
             )
             down = msgspec.structs.replace(down, closure=msgspec.structs.replace(down.closure, facts=facts))
+            self._unreported = 0.0 if self._released else self._account.lost_ms
             self._account = Account(reply="cut" if events else "none")
             self._link, self._paced_from, self._tick = None, None, math.inf
         self._post(down)
@@ -283,11 +289,12 @@ class AudioPipe(Actor[Replay]):
         self._take_over(link, plan, way)
         # where nothing said is sent again, nothing will make the model answer what it owes
         self._owed = owed and not self.outbox.waiting and not self.journal.speech_between(plan.start, self.journal.end)
-        self._account = self._accounted(plan, way)
+        self._account = self._accounted(plan, way, link.number)
         self._wire_facts = {"media_flushed": plan.replayed > 0}
         self._up_at, self._released = now, False
         if way.carry == "handle" and self._profile.lost_calls == "error_first":
-            for call in self.conversation.tools_in_flight:
+            lost = self.conversation.ledger.unknown_to(link.number)
+            for call in (call for call in self.conversation.tools_in_flight if call.call_id in lost):
                 link.send(link.connection.tool_result(ToolResult(call_id=call.call_id, name=call.name, result=_LOST_CALL)))
         link.activate()
         if self._speech.speaking:
@@ -312,24 +319,24 @@ class AudioPipe(Actor[Replay]):
         self.conversation.begin_link(
             link.number, known=plan.known, start=plan.start, carry=way.carry, open_turn=plan.lost > 0
         )
-        self.outbox.release_audio("tool call")
+        self.outbox.release_audio(_IN_TOOL_CALL)
         self.outbox.rewind(plan.start, way.seq)
         self.outbox.open()
         if way.carry != "handle":
             self._base = way.known
 
-    def _accounted(self, plan: Plan, way: _Way) -> Account:
+    def _accounted(self, plan: Plan, way: _Way, link: int) -> Account:
         rate = self.rate
         return Account(
             replayed_ms=ms(plan.replayed, rate),
             uncertain_ms=ms(plan.uncertain, rate),
-            lost_ms=ms(plan.lost + way.written_off, rate),
+            lost_ms=ms(plan.lost + way.written_off, rate) + self._unreported,
             silence_ms=ms(plan.silence, rate),
             told_ms=ms(plan.told, rate),
             known_position=plan.known,
             replay_position=plan.start,
             reply="owed" if self._owed and self._settings.nudge else self._account.reply,
-            tools=tuple(call.call_id for call in self.conversation.tools_in_flight),
+            tools=self.conversation.ledger.unknown_to(link),
         )
 
     def _release(self, link: Link, now: float) -> None:
@@ -407,8 +414,8 @@ class AudioPipe(Actor[Replay]):
                 link.send(link.connection.context(told))
             case None:
                 return
-        if not self.conversation.tools_in_flight:
-            self.outbox.release_audio("tool call")
+        if not self.conversation.ledger.waits_for(link.number):
+            self.outbox.release_audio(_IN_TOOL_CALL)
             if result.scheduling != "SILENT":
                 self._tell("turn_ended")
 
@@ -422,11 +429,11 @@ class AudioPipe(Actor[Replay]):
             if not self._wire_facts.get("useful"):
                 self._wire_facts["useful"] = True
                 self._tell("useful")
-        if outcome.user_turn_ended or outcome.reply_began:
-            self._acknowledge(now)
         if outcome.user_turn_ended:
+            self._acknowledge(now)
             self._tell("turn_ended")
         if outcome.reply_began:
+            self._acknowledged = self.outbox.cursor[1]
             self._tell("reply_began")
         if outcome.reply_ended:
             self._answered = max(self._answered, self.journal.heard)
@@ -435,13 +442,16 @@ class AudioPipe(Actor[Replay]):
         for event in outcome.events:
             if type(event) is ToolCall:
                 self._tell("tool_called")
-                if not self._profile.input_in_tool_call:
-                    self.outbox.hold_audio("tool call")
         for answer in outcome.answers:
             self.outbox.put(answer, self.outbox.position)
-        if outcome.answers or (self.outbox.holds and not self.conversation.tools_in_flight):
-            self.outbox.release_audio("tool call")
-            self._drain(now)
+
+    def _gate(self, link: int, now: float) -> None:
+        """Holds the user's audio while a tool call is pending on this link, where the model takes none then."""
+        if not self._profile.input_in_tool_call and self.conversation.ledger.waits_for(link):
+            self.outbox.hold_audio(_IN_TOOL_CALL)
+        else:
+            self.outbox.release_audio(_IN_TOOL_CALL)
+        self._drain(now)
 
     def _acknowledge(self, now: float) -> None:
         """The model has the user's turn: everything up to its end is heard, and every item that was sent before."""

@@ -9,7 +9,7 @@ from unbroken_gemini.targets import target
 
 if TYPE_CHECKING:
     from unbroken.config import Target
-    from unbroken_gemini.provider import GeminiProvider
+    from unbroken_gemini.service import GeminiProvider
 
 __all__ = ["provider", "target"]
 
@@ -31,6 +31,6 @@ def provider(target: Target, *, config: Any = None) -> GeminiProvider:
     except ImportError:
         raise MissingExtra("the Gemini provider", package="google-genai", extra="gemini") from None
     del _installed
-    from unbroken_gemini.provider import GeminiProvider
+    from unbroken_gemini.service import GeminiProvider
 
     return GeminiProvider(target, config=config)

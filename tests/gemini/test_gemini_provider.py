@@ -20,7 +20,7 @@ from unbroken.abc import Endpoint
 from unbroken.config import Secret, Target
 from unbroken.errors import ConfigError, DialFailed, UnknownName
 from unbroken_gemini import provider, sdk, target
-from unbroken_gemini.provider import GeminiProvider
+from unbroken_gemini.service import GeminiProvider
 
 MODEL = "gemini-3.8-live"
 GEMINI = "wss://generativelanguage.googleapis.com/ws/google.ai.generativelanguage"

@@ -18,7 +18,7 @@ from unbroken.config import Secret
 from unbroken.errors import ConfigError
 from unbroken.messages import Turn
 from unbroken_gemini import target
-from unbroken_gemini.provider import GeminiProvider
+from unbroken_gemini.service import GeminiProvider
 
 pytestmark = [
     pytest.mark.sockets,

@@ -43,3 +43,12 @@ def test_nothing_committed_names_a_machine() -> None:
     texts = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in written]
     found = [p.relative_to(ROOT).as_posix() for p in texts if telling.search(p.read_text(encoding="utf-8"))]
     assert found == []
+
+
+def test_an_entry_point_means_the_same_after_it_was_used() -> None:
+    """A submodule of the same name would take the place of a factory as soon as it is imported."""
+    import unbroken_gemini
+
+    factory = unbroken_gemini.provider
+    factory(unbroken_gemini.target("gemini-3.8-live", api_key="none"))
+    assert unbroken_gemini.provider is factory

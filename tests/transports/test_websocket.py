@@ -446,6 +446,28 @@ async def test_what_a_slow_reader_has_not_taken_is_counted() -> None:
         assert client.buffered == 0
 
 
+async def test_what_is_being_written_counts_as_buffered() -> None:
+    network = MemoryNetwork(buffer=1000)
+    async with memory_pair(network=network) as (client, server):
+        client.send(b"x" * 2000)
+        assert client.buffered == 2008  # the frame's head is 8 bytes: length and mask
+        await anyio.wait_all_tasks_blocked()
+        assert client.buffered == 2008
+        assert await server.receive() == b"x" * 2000
+        await anyio.wait_all_tasks_blocked()
+        assert client.buffered == 0
+
+
+async def test_after_an_abort_nothing_more_is_received() -> None:
+    async with memory_pair() as (client, server):
+        server.send(b"one")
+        server.send(b"two")
+        assert await client.receive() == b"one"
+        client.abort()
+        with pytest.raises(SocketEnded):
+            await client.receive()
+
+
 async def test_frames_that_pile_up_go_out_together() -> None:
     class Counting(MemoryStream):
         sends = 0

@@ -109,7 +109,6 @@ class MemoryStream(anyio.abc.ByteStream):
         if not self._closed:
             for pipe in (self._in, self._out):
                 pipe.reset = True
-                pipe.data.clear()
             self._let_go()
 
     def _let_go(self) -> None:

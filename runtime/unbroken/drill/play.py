@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 from rich.console import Console
 
 import unbroken
 from unbroken import registry
-from unbroken.abc import Transport
 from unbroken.config import Settings, Target
 from unbroken.drill.plan import Plan
 from unbroken.drill.report import DrillReport, ServiceCount, Struck, rows_of, verdict_of
@@ -19,11 +17,16 @@ from unbroken.drill.show import Show
 from unbroken.drill.tally import Tally
 from unbroken.session import Session
 from unbroken.testing import faults
+from unbroken.testing.service import SimulatedService, serve
+from unbroken.testing.simulator import Simulator
 
 __all__ = ["SIMULATED", "CutStage", "SimulatedStage", "play"]
 
 SIMULATED = "gemini"
 """The simulator that drills take where no real service is asked for."""
+
+_ROUTE = ("gemini-3.8-live", "gemini-3.1-flash-live-preview", "gemini-2.5-flash-native-audio-preview-12-2025")
+"""Three models of the simulated service: two can be lost."""
 
 _CONFIG = {"response_modalities": ["AUDIO"], "input_audio_transcription": {}, "output_audio_transcription": {}}
 """What is asked of a real service: speech, and transcripts, since they are what crosses to another model."""
@@ -61,7 +64,7 @@ class SimulatedStage:
         service: as the simulator made it.
     """
 
-    def __init__(self, service: Any) -> None:
+    def __init__(self, service: SimulatedService) -> None:
         self._service = service
 
     def strike(self, fault: str, *, tally: Tally) -> None:
@@ -90,14 +93,13 @@ class SimulatedStage:
         )
 
 
-async def play(plan: Plan, console: Console, *, tls: bool = True, transport: Transport | None = None) -> DrillReport:
+async def play(plan: Plan, console: Console, *, memory: bool = False) -> DrillReport:
     """Runs a planned drill, showing it.
 
     Args:
         plan: what it is to be.
         console: where it is shown.
-        tls: the simulated service is spoken to over TLS.
-        transport: what links go over; None: TCP on loopback, or to the real service.
+        memory: the simulated service is in memory, which virtual time needs; otherwise it is on loopback, over TLS.
 
     Raises:
         ConfigError: the route cannot work: an unknown model, or no key for the real service.
@@ -105,18 +107,22 @@ async def play(plan: Plan, console: Console, *, tls: bool = True, transport: Tra
     if plan.provider is not None:
         models = plan.models or ("gemini-3.8-live",)
         route = [Target(model=model, provider=plan.provider, config=_CONFIG) for model in models]
-        return await _drill(plan, console, route=route, service=None, transport=transport)
-    simulator = registry.load("unbroken.simulators", SIMULATED)
-    async with simulator.simulated(tls=tls, seed=plan.seed or 0) as service:
-        route = [service.target(model) for model in plan.models or service.models]
-        return await _drill(plan, console, route=route, service=service, transport=transport)
+        return await _drill(plan, console, route=route, service=None)
+    simulator: Simulator = registry.load("unbroken.simulators", SIMULATED)(harsh=plan.harsh, seed=plan.seed or 0)
+    models = plan.models or _ROUTE
+    for model in models:  # a name that nobody knows is refused before anything is served
+        target = simulator.target(model, base_url="ws://localhost", context=None)
+        registry.load("unbroken.providers", target.provider)(target, config=None)
+    simulator.original(plan.pcm())
+    async with serve(simulator, memory=memory, seed=plan.seed or 0) as service:
+        route = [service.target(model) for model in models]
+        return await _drill(plan, console, route=route, service=service)
 
 
-async def _drill(
-    plan: Plan, console: Console, *, route: Sequence[Target], service: Any, transport: Transport | None
-) -> DrillReport:
+async def _drill(plan: Plan, console: Console, *, route: Sequence[Target], service: SimulatedService | None) -> DrillReport:
     strikes = [Struck(fault=strike.name or strike.fault, due=strike.at) for strike in plan.schedule]
     show = Show(console, strikes=strikes, seconds=plan.seconds)
+    transport = service.transport if service is not None else None
     async with unbroken.connect(route, settings=_SETTINGS, transport=transport) as session:
         stage = CutStage(session) if service is None else SimulatedStage(service)
         drill = Drill(

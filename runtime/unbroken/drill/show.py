@@ -149,7 +149,7 @@ def _recovered_line(event: Recovered, *, colour: bool) -> Text:
     carry = {"handle": "by handle", "history": "by history", "nothing": "with nothing"}[event.carry]
     line = Text.assemble(("live    ", "bold green"), f"link {event.link} on {event.target}, {carry}; ")
     if colour:
-        line.append_text(bar(event.steps))
+        line.append_text(bar(event.steps, width=_BAR_WIDTH // 2))
     else:
         line.append(anatomy(event.steps))
     line.append(f"; replayed {event.replayed_ms:.0f} ms ({event.uncertain_ms:.0f} uncertain), lost {event.lost_ms:.0f}")

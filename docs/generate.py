@@ -86,6 +86,8 @@ def _steps(row: Default) -> str:
 
 def _step(step: Step) -> str:
     bounds: list[str] = []
+    if step.useful:
+        bounds.append("something useful had come")
     if step.unconfirmed:
         bounds.append("the old socket may still be open")
     if step.handle_below:

@@ -114,8 +114,14 @@ def test_hung_again_on_a_handle_is_fresh_with_the_history() -> None:
 
 
 def test_a_path_that_stays_broken_is_left() -> None:
-    assert walk("network", (7, 8)) == ["retry handle", "failover 1 history"]
-    assert walk("network", (7, 8), alone=True) == ["retry handle"] * 2
+    assert walk("network", (7, 8), useful=False) == ["retry handle", "failover 1 history"]
+    assert walk("network", (7, 8), useful=False, alone=True) == ["retry handle"] * 2
+    assert walk("network", (7, 8), useful=True) == ["retry handle"] * 2, "it had healed in between"
+
+
+def test_after_a_link_of_use_the_next_is_dialled_without_backoff() -> None:
+    asked = [situation(target(0, tried=n)) for n in (1, 2, 9)]
+    assert [getattr(DECIDE(fault("network"), each), "after", None) for each in asked] == [0.0, 0.05, 0.05]
 
 
 def test_a_refused_handle_is_dropped_at_once_where_the_rule_says_so() -> None:
@@ -162,6 +168,7 @@ def test_retry_after_is_a_floor_for_its_target_and_delays_no_failover() -> None:
     away = DECIDE(fault("server", retry_after=30.0), situation())
     assert isinstance(away, FailOver)
     assert away.after == 0.0
+    assert short(DECIDE(fault("server", retry_after=5.0), situation(target(0, tried=1), patience_left=4.0))) == "escalate"
     alone = DECIDE(fault("server", retry_after=30.0), situation(target(0, tried=1)))
     assert isinstance(alone, Retry)
     assert alone.after == 30.0
@@ -189,6 +196,7 @@ def test_a_rules_own_action_comes_first_and_falls_back_to_the_table() -> None:
     assert short(DECIDE(fault("config", action="retry", carry="handle"), there)) == "retry handle"
     assert short(DECIDE(fault("server", action="finish"), there)) == "finish"
     assert short(DECIDE(fault("server", carry="nothing"), there)) == "retry nothing"
+    assert short(DECIDE(fault("server", carry="handle"), situation(has_handle=False))) == "retry history"
     assert short(DECIDE(fault("input", drop_media=False), there)) == "retry handle"
 
 
@@ -246,7 +254,7 @@ def test_a_decision_says_why_in_a_sentence() -> None:
     assert DECIDE(fault("server"), situation()).because == (
         "Such a fault often passes; p0/m0 is dialled again at once, resuming by its handle."
     )
-    assert DECIDE(fault("server"), situation(target(0, tried=2), target(1))).because == (
+    assert DECIDE(fault("server"), situation(target(0, tried=2), target(1), useful=False)).because == (
         "Such a fault often passes; p0/m0 is dialled again in 0.15 s, resuming by its handle."
     )
 

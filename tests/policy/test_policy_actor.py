@@ -268,3 +268,5 @@ async def test_a_thousand_questions_leave_no_permit_out() -> None:
             assert decided.permit is not None
             fleet.give_back(decided.permit)
         assert fleet.outstanding == 0
+        # memory is bounded: what was given back is forgotten
+        assert len(actor._enrolled["a"].permits) <= 1

@@ -76,6 +76,7 @@ def situations(draw: st.DrawFn) -> Situation:
     )
 
 
+@settings(max_examples=400)
 @given(fault=FAULT, situation=situations())
 def test_every_decision_can_be_performed_and_says_why(fault: Fault, situation: Situation) -> None:
     decision = DefaultPolicy().decide(fault, situation)

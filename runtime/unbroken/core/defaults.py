@@ -26,6 +26,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
         because: one plain sentence; ``{target}``, ``{when}`` and ``{carry}`` are filled in.
         failures_below: only while fewer links to this target have failed in a row, the last one included; 0: always.
         handle_below: only while fewer links have failed with the handle that is held; 0: always.
+        useful: only where something useful had come on the link that ended.
         unconfirmed: only where the peer may still hold the socket before.
         pace: "backoff" is at once and then full jitter; "handle" leaves the service time to let go of the old socket.
     """
@@ -35,6 +36,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     because: str
     failures_below: int = 0
     handle_below: int = 0
+    useful: bool = False
     unconfirmed: bool = False
     pace: Literal["backoff", "handle"] = "backoff"
 
@@ -94,6 +96,7 @@ DEFAULTS: Final[Mapping[FaultKind, Default]] = {
         meaning="the path broke: reset, no close frame, DNS, TLS, refused",
         steps=(
             Step(id="network-resume", act="resume", failures_below=8, because="Broken paths heal" + _AGAIN),
+            Step(id="network-resume-again", act="resume", useful=True, because="The path had healed before" + _AGAIN),
             Step(id="network-failover", act="fail over", because="The way to this target stays broken" + _ELSEWHERE),
             Step(id="network-hold", act="resume", because=_KEEP_TRYING),
             _wait("network"),

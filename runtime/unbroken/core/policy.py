@@ -5,7 +5,8 @@ session escalates, so that no path goes on for ever. Between the dials time pass
 
 * The first dial of a target within an outage is at once. Further ones follow by backoff with full jitter: under a ceiling
   of 0.25 s that doubles up to 5 s, counted by the links to that target that failed in a row. At the ceiling it is
-  stretched so that the attempts that are left last for the patience that is left.
+  stretched so that the attempts that are left last for the patience that is left. After a link on which something useful
+  had come, 50 ms are enough.
 * `Retry-After` and cool-downs are floors for their target. Up to 5 s are waited for; beyond that another target is taken.
 * A handle that was refused while the old socket may still be open is tried again after 0.5, 1, 2, 4 and 4 s, each half
   certain and half random: 6 to 12 s in all.
@@ -77,7 +78,8 @@ class DefaultPolicy:
             decision = _Asked(fault, kind, situation, step).decide()
             if decision is not None:
                 return decision
-        return Escalate(advice=advice, because="Nothing is left that could be tried.", rule=f"{kind}-escalate")
+        because = "Nothing can be tried before the session's patience is over."
+        return Escalate(advice=advice, because=because, rule=f"{kind}-escalate")
 
 
 def counted_as(kind: FaultKind, *, useful: bool) -> FaultKind:
@@ -172,6 +174,7 @@ class _Asked(msgspec.Struct, frozen=True):
         return not (
             (step.failures_below and self.here.tried >= step.failures_below)
             or (step.handle_below and situation.handle_failures >= step.handle_below)
+            or (step.useful and not situation.useful)
             or (step.unconfirmed and not situation.previous_unconfirmed)
             or (self.kind == "handle" and step.act == "resume" and not by_handle)
         )
@@ -184,12 +187,14 @@ class _Asked(msgspec.Struct, frozen=True):
         floor = max(here.usable_after - situation.now, self.fault.retry_after or 0.0)
         if self.kind == "quota":
             floor = max(floor, cool_down(self.fault))
-        if floor > max(after, _LONGEST):
+        if floor > min(max(after, _LONGEST), situation.patience_left):
             return self._elsewhere() or (self._retry(floor) if floor <= situation.patience_left else None)
         return self._retry(max(after, floor))
 
     def _paced(self) -> float:
         if self.step.pace == "backoff":
+            if self.situation.useful:
+                return min(_FIRST_WAIT, self.situation.patience_left) if self.here.tried > 1 else 0.0
             return backoff(self.here.tried, self.situation)
         half = _ceiling(_HANDLE, max(1, self.situation.handle_failures)) / 2
         return min(half + self.situation.random * half, self.situation.patience_left)

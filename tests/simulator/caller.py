@@ -57,7 +57,7 @@ class Caller:
     def connect(self, model: str = "models/gemini-3.8-live", *, path: str = GEMINI, **setup: Any) -> "Caller":
         """Dials and sets up, with everything on that our own client asks for."""
         self.dial(path, authorization="Bearer k") if path == VERTEX else self.dial(path)
-        usual = {"sessionResumption": {}, "contextWindowCompression": {"slidingWindow": {}}}
+        usual: dict[str, Any] = {"sessionResumption": {}, "contextWindowCompression": {"slidingWindow": {}}}
         usual |= {"inputAudioTranscription": {}, "outputAudioTranscription": {}}
         self.say(setup={"model": model} | usual | setup)
         self.run(0.1)

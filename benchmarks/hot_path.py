@@ -19,13 +19,15 @@ import anyio
 from websockets.frames import Frame, Opcode
 
 import unbroken_gemini
+from unbroken.abc import Provider
 from unbroken.config import Settings
 from unbroken.core.classify import classify
 from unbroken.core.journal import Journal
 from unbroken.core.policy import DefaultPolicy
 from unbroken.core.rules import in_order
 from unbroken.decisions import Closure, Ending, Situation, TargetState
-from unbroken.messages import Audio, Replay
+from unbroken.events import Audio
+from unbroken.messages import Replay
 from unbroken.outlet import Outlet
 from unbroken.pipe import AudioPipe
 from unbroken_gemini.connection import GeminiConnection
@@ -43,7 +45,7 @@ REPLY = b'{"serverContent":{"modelTurn":{"parts":[{"inlineData":{"mimeType":"aud
 class _Wire:
     """Stands in for a link: frames what it is given and throws it away."""
 
-    def __init__(self, connection: GeminiConnection, provider: unbroken_gemini.GeminiProvider) -> None:
+    def __init__(self, connection: GeminiConnection, provider: Provider) -> None:
         self.number = 1
         self.open = True
         self.buffered = 0

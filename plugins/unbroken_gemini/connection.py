@@ -11,7 +11,7 @@ import msgspec
 
 from unbroken.abc import Connection
 from unbroken.config import Secret
-from unbroken.messages import (
+from unbroken.events import (
     ActivityMark,
     Audio,
     GenerationComplete,

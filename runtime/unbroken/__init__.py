@@ -16,7 +16,7 @@ from unbroken.abc import Policy
 from unbroken.config import Deadlines, Settings, Target
 from unbroken.decisions import Closure, Decision, Escalate, FailOver, Fault, Finish, Retry, Situation
 from unbroken.errors import ConfigError, SessionClosed, SessionEscalated, UnbrokenError
-from unbroken.messages import (
+from unbroken.events import (
     Audio,
     Connected,
     Escalated,

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from unbroken.decisions import Ending
-    from unbroken.messages import Escalated
+    from unbroken.events import Escalated
 
 __all__ = [
     "ConfigError",

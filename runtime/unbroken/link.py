@@ -12,7 +12,8 @@ from unbroken.abc import Connection, Provider, Socket, Transport, TransportStep
 from unbroken.config import Secret
 from unbroken.decisions import Cause, Closure, Ending, Facts, Phase
 from unbroken.errors import ConfigError, LinkError, WireError
-from unbroken.messages import LinkDown, LinkStep, LinkUp, ProviderFault, SetupDone, Steps, Turn, WireEvent
+from unbroken.events import ProviderFault, SetupDone, Steps, Turn, WireEvent
+from unbroken.messages import LinkDown, LinkStep, LinkUp
 
 __all__ = ["Crossing", "Link", "LinkMessage", "Receiver"]
 

@@ -7,7 +7,7 @@ from collections import deque
 import anyio
 
 from unbroken.errors import SessionEscalated, UnbrokenError
-from unbroken.messages import Audio, Escalated, Event
+from unbroken.events import Audio, Escalated, Event
 
 __all__ = ["Outlet"]
 

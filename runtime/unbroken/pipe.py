@@ -23,19 +23,10 @@ from unbroken.core.conversation import Conversation, Outcome
 from unbroken.core.journal import Journal, Plan
 from unbroken.core.outbox import AudioSpan, Item, Outbox, Pinned
 from unbroken.decisions import Carry
-from unbroken.link import Crossing, Link
-from unbroken.messages import (
-    Account,
+from unbroken.events import (
     ActivityMark,
-    Announced,
     GoAway,
     HandleIssued,
-    Lag,
-    LinkDown,
-    Milestone,
-    Progress,
-    Released,
-    Replay,
     Skipped,
     ToolCall,
     ToolCallCancelled,
@@ -45,6 +36,8 @@ from unbroken.messages import (
     UserText,
     WireEvent,
 )
+from unbroken.link import Crossing, Link
+from unbroken.messages import Account, Announced, Lag, LinkDown, Milestone, Progress, Released, Replay
 from unbroken.outlet import Outlet
 
 __all__ = ["AudioPipe", "PipeMessage"]

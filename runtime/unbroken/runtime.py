@@ -21,7 +21,8 @@ from unbroken.core.fleet import Fleet
 from unbroken.core.policy import DefaultPolicy
 from unbroken.decisions import TargetState
 from unbroken.errors import ConfigError, UnbrokenError
-from unbroken.messages import AskPolicy, Escalated
+from unbroken.events import Escalated
+from unbroken.messages import AskPolicy
 from unbroken.outlet import Outlet
 from unbroken.policy_actor import PolicyActor
 from unbroken.session import Session

@@ -8,7 +8,8 @@ from typing import Any, Literal
 import anyio
 
 from unbroken.errors import ConfigError, SessionClosed, SessionEscalated
-from unbroken.messages import ActivityMark, Event, Finished, ToolCall, UserText
+from unbroken.events import ActivityMark, Event, ToolCall, UserText
+from unbroken.messages import Finished
 from unbroken.outlet import Outlet
 from unbroken.pipe import AudioPipe
 from unbroken.supervisor import SessionSupervisor

@@ -17,25 +17,21 @@ from unbroken.core.fleet import Fleet
 from unbroken.core.machine import Command, Input, Machine, State
 from unbroken.core.outage import Outages
 from unbroken.decisions import Carry, Cause, Closure, Decision, Ending, Escalate, FailOver, Finish, Retry, TargetState
+from unbroken.events import Connected, Escalated, OutageBegan, Recovered, Waiting
 from unbroken.link import Link
 from unbroken.messages import (
     Announced,
     AskPolicy,
-    Connected,
     Decided,
-    Escalated,
     Finished,
     Lag,
     LinkDown,
     LinkStep,
     LinkUp,
-    OutageBegan,
     Permit,
     Progress,
-    Recovered,
     Released,
     Replay,
-    Waiting,
 )
 from unbroken.outlet import Outlet
 from unbroken.pipe import AudioPipe

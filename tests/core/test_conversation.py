@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from unbroken.core.conversation import Conversation, Outcome
-from unbroken.messages import (
+from unbroken.events import (
     Audio,
     Event,
     GenerationComplete,

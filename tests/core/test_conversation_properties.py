@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from unbroken.core.conversation import Conversation
 from unbroken.core.outbox import Outbox, Pinned
-from unbroken.messages import (
+from unbroken.events import (
     Audio,
     Event,
     GenerationComplete,

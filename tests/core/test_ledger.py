@@ -6,7 +6,7 @@ import pytest
 
 from unbroken.core.ledger import ToolLedger
 from unbroken.errors import ConfigError
-from unbroken.messages import ToolCall, ToolResult, Turn
+from unbroken.events import ToolCall, ToolResult, Turn
 
 
 def call(call_id: str = "1", name: str = "weather", **arguments: Any) -> ToolCall:

@@ -37,6 +37,10 @@ WAY: dict[State, tuple[Input, ...]] = {
 }
 
 
+def by_name(one: State | Input) -> str:
+    return one.name
+
+
 def in_state(state: State, *, settings: Settings | None = None) -> Machine:
     machine = Machine(settings or Settings())
     for happened in WAY[state]:
@@ -67,7 +71,7 @@ def test_every_input_in_every_state(state: State, happened: Input) -> None:
         assert machine.deadline == before
 
 
-@pytest.mark.parametrize("state", sorted(set(State) - OVER, key=lambda s: s.name))
+@pytest.mark.parametrize("state", sorted(set(State) - OVER, key=by_name))
 def test_the_application_can_close_in_every_state_and_it_ends(state: State) -> None:
     machine = in_state(state)
     commands = list(machine.feed(I.CLOSE, 0.0))
@@ -78,7 +82,7 @@ def test_the_application_can_close_in_every_state_and_it_ends(state: State) -> N
     assert commands[-1] is C.FINISH
 
 
-@pytest.mark.parametrize("state", sorted(OVER, key=lambda s: s.name))
+@pytest.mark.parametrize("state", sorted(OVER, key=by_name))
 def test_no_command_after_the_end(state: State) -> None:
     for happened in Input:
         machine = in_state(state)
@@ -110,7 +114,7 @@ def test_every_phase_has_a_deadline(state: State, seconds: float, then: State) -
     assert machine.state is then
 
 
-@pytest.mark.parametrize("state", sorted(set(State) - OVER - LIVE - {S.NEW, S.HANGING_UP, S.ENDING}, key=lambda s: s.name))
+@pytest.mark.parametrize("state", sorted(set(State) - OVER - LIVE - {S.NEW, S.HANGING_UP, S.ENDING}, key=by_name))
 def test_patience_ends_an_outage_in_every_state_in_which_no_link_is_up(state: State) -> None:
     machine = in_state(state, settings=Settings(patience=0.001))
     machine.outage(0.0)
@@ -232,7 +236,7 @@ def test_an_application_that_catches_up_is_not_escalated() -> None:
     assert machine.deadline == math.inf
 
 
-@given(st.lists(st.tuples(st.sampled_from(sorted(Input, key=lambda i: i.name)), st.floats(0.0, 100.0)), max_size=60))
+@given(st.lists(st.tuples(st.sampled_from(sorted(Input, key=by_name)), st.floats(0.0, 100.0)), max_size=60))
 def test_whatever_happens_a_session_without_a_link_never_waits_for_ever(steps: list[tuple[Input, float]]) -> None:
     machine, now = Machine(Settings()), 0.0
     for happened, after in steps:

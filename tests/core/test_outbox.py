@@ -7,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from unbroken.core.outbox import AudioSpan, Item, Outbox, OutboxFull, Pinned, Send
 from unbroken.errors import ConfigError
-from unbroken.messages import ActivityMark, ToolResult, Turn, UserText
+from unbroken.events import ActivityMark, ToolResult, Turn, UserText
 
 HELLO = UserText(text="hello")
 RESULT = ToolResult(call_id="1", name="f", result={})

@@ -16,7 +16,7 @@ from unbroken.drill.run import Drill, Strike
 from unbroken.drill.show import Show
 from unbroken.drill.tally import Tally
 from unbroken.errors import SessionEscalated
-from unbroken.messages import Connected, Escalated, Event, OutageBegan, Recovered, ReplyBegan, ReplyEnded, Steps
+from unbroken.events import Connected, Escalated, Event, OutageBegan, Recovered, ReplyBegan, ReplyEnded, Steps
 
 pytestmark = pytest.mark.anyio
 

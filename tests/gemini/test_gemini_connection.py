@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from unbroken.config import Secret
 from unbroken.errors import WireError
-from unbroken.messages import (
+from unbroken.events import (
     ActivityMark,
     Audio,
     GenerationComplete,

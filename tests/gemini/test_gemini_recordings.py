@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from unbroken.messages import (
+from unbroken.events import (
     Audio,
     GenerationComplete,
     ModelTranscript,

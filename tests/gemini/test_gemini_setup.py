@@ -16,7 +16,7 @@ from tests.gemini.google_side import CONFIGS, MODEL, PARAMETERS, PLATFORMS, Said
 
 from unbroken.config import Secret
 from unbroken.errors import ConfigError
-from unbroken.messages import Turn
+from unbroken.events import Turn
 from unbroken_gemini import target
 from unbroken_gemini.service import GeminiProvider
 

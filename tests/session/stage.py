@@ -14,7 +14,7 @@ import anyio.abc
 from unbroken.abc import Connection, Endpoint, Profile, Provider
 from unbroken.config import Secret, Target
 from unbroken.errors import SocketEnded, WireError
-from unbroken.messages import (
+from unbroken.events import (
     ActivityMark,
     Audio,
     GenerationComplete,

@@ -10,7 +10,7 @@ import msgspec
 from unbroken.core.ledger import Placed, ToolLedger
 from unbroken.core.playout import Playout
 from unbroken.decisions import Carry
-from unbroken.messages import (
+from unbroken.events import (
     Audio,
     Event,
     GenerationComplete,

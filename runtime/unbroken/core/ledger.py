@@ -8,7 +8,7 @@ from typing import Any, Protocol, cast
 import msgspec
 
 from unbroken.errors import ConfigError
-from unbroken.messages import ToolCall, ToolResult, Turn
+from unbroken.events import ToolCall, ToolResult, Turn
 
 __all__ = ["Placed", "ToolLedger"]
 

@@ -9,7 +9,7 @@ import msgspec
 
 from unbroken.config import Settings
 from unbroken.decisions import Closure, Situation, TargetState
-from unbroken.messages import OutageBegan, Steps
+from unbroken.events import OutageBegan, Steps
 
 __all__ = ["Outages"]
 
@@ -153,7 +153,9 @@ class Outages:
         return Situation(
             now=now,
             targets=tuple(
-                msgspec.structs.replace(state, tried=self._tried[state.index], ruled_out=self._ruled_out.get(state.index, ""))
+                msgspec.structs.replace(
+                    state, tried=self._tried[state.index], ruled_out=self._ruled_out.get(state.index, "")
+                )
                 for state in self._targets
             ),
             current=target,

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import msgspec
 
 from unbroken.errors import ConfigError
-from unbroken.messages import ActivityMark, ToolResult, Turn, UserText
+from unbroken.events import ActivityMark, ToolResult, Turn, UserText
 
 __all__ = ["AudioSpan", "Item", "Outbox", "OutboxFull", "Pinned", "Send"]
 

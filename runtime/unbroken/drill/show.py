@@ -14,7 +14,7 @@ from rich.text import Text
 from unbroken.decisions import Escalate, FailOver, Finish, Retry
 from unbroken.drill.report import Struck
 from unbroken.drill.tally import Tally
-from unbroken.messages import Connected, Escalated, Event, OutageBegan, Recovered, Steps, Waiting
+from unbroken.events import Connected, Escalated, Event, OutageBegan, Recovered, Steps, Waiting
 
 __all__ = ["STEP_COLOURS", "Show", "anatomy", "bar", "line_of"]
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from unbroken.drill.report import DrillReport, Row
 from unbroken.drill.tally import Outage
-from unbroken.messages import Recovered
+from unbroken.events import Recovered
 
 __all__ = ["COLUMNS", "Column", "columns_that_fit", "report_tables"]
 
@@ -149,8 +149,7 @@ def _counts(report: DrillReport) -> RenderableType:
         lines.append(
             f"user audio by the service's count: {_whole(count.speech_ms)} ms of speech, {_whole(count.lost_ms)} lost, "
             f"{_whole(count.told_ms)} told as a transcript; {_whole(count.repeated_ms)} repeated "
-            f"({_whole(report.uncertain_ms)} declared uncertain), {_whole(count.reordered_ms)} out of order, "
-            f"{_whole(count.silence_ms)} of silence left out"
+            f"({_whole(report.uncertain_ms)} declared uncertain), {_whole(count.reordered_ms)} out of order"
         )
     lines.append(
         f"replies: {replies.began} began, {replies.complete} complete, {replies.interrupted} interrupted, "

@@ -7,17 +7,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from unbroken.decisions import Action, Carry, Decision, FaultKind, Phase
-from unbroken.messages import (
-    Connected,
-    Escalated,
-    Event,
-    OutageBegan,
-    Recovered,
-    ReplyBegan,
-    ReplyEnded,
-    Steps,
-    Waiting,
-)
+from unbroken.events import Connected, Escalated, Event, OutageBegan, Recovered, ReplyBegan, ReplyEnded, Steps, Waiting
 
 __all__ = ["Outage", "Replies", "Step", "Tally", "action_of"]
 

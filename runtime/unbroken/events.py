@@ -1,0 +1,517 @@
+"""What a conversation consists of: what the wire says, what the application sees, and what it says.
+
+Audio is bytes of signed 16-bit little-endian mono PCM everywhere; positions in the user's audio are samples since the
+session began; durations named ``*_ms`` are milliseconds, all other times seconds. ``link`` is the link's number within its
+session, from 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from unbroken.config import Secret
+from unbroken.decisions import Carry, Closure, Decision, Fault
+
+__all__ = [
+    "ActivityMark",
+    "Audio",
+    "Connected",
+    "Escalated",
+    "Event",
+    "GenerationComplete",
+    "GoAway",
+    "HandleIssued",
+    "Interrupted",
+    "ModelTranscript",
+    "OutageBegan",
+    "ProviderFault",
+    "Recovered",
+    "ReplyBegan",
+    "ReplyEnded",
+    "SetupDone",
+    "Skipped",
+    "Steps",
+    "Text",
+    "ToolCall",
+    "ToolCallCancelled",
+    "ToolResult",
+    "Turn",
+    "TurnComplete",
+    "Usage",
+    "UserActivity",
+    "UserText",
+    "UserTranscript",
+    "Waiting",
+    "WireEvent",
+]
+
+ReplyEnd = Literal["complete", "interrupted", "cut"]
+
+
+# -- What a provider's wire says, and the application sees as it came -------------------------------------------------
+
+
+class Audio(msgspec.Struct, frozen=True, tag=True):
+    """A piece of the model's speech.
+
+    Attributes:
+        pcm: s16le mono PCM.
+        rate: samples per second (Gemini: 24000).
+    """
+
+    pcm: bytes
+    rate: int
+
+
+class Text(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A piece of the model's text.
+
+    Attributes:
+        text: the piece; pieces are joined without a separator.
+        thought: it is a summary of the model's thinking, not part of the answer.
+    """
+
+    text: str
+    thought: bool = False
+
+
+class UserTranscript(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A piece of the transcript of what the user said.
+
+    Attributes:
+        text: the piece; pieces of a turn are joined without a separator.
+        finished: the provider said that this turn's transcript is complete.
+        interim: a guess that later pieces replace.
+    """
+
+    text: str
+    finished: bool = False
+    interim: bool = False
+
+
+class ModelTranscript(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A piece of the transcript of the model's speech.
+
+    Attributes:
+        text: the piece; pieces of a reply are joined without a separator.
+        finished: the provider said that this reply's transcript is complete.
+    """
+
+    text: str
+    finished: bool = False
+
+
+class ToolCall(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The model asks for a tool; answer with `Session.send_tool_result`.
+
+    Attributes:
+        call_id: the provider's id of the call, unique within the session.
+        name: the function's name.
+        arguments: the function's arguments, decoded from JSON.
+    """
+
+    call_id: str
+    name: str
+    arguments: Mapping[str, Any] = {}
+
+
+class ToolCallCancelled(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The model no longer wants the results of these calls (the user interrupted). Undo them where that can be done.
+
+    Attributes:
+        call_ids: the calls.
+    """
+
+    call_ids: tuple[str, ...]
+
+
+class Interrupted(msgspec.Struct, frozen=True, tag=True):
+    """The user spoke while the model did: stop playing what has not been played. `ReplyEnded` follows."""
+
+
+class UserActivity(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The provider's voice activity detection.
+
+    Attributes:
+        speaking: the user began to speak; False: the user stopped.
+        offset: seconds into the link's audio, as the provider counts; None: it did not say.
+    """
+
+    speaking: bool
+    offset: float | None = None
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Tokens used, as the provider counts them.
+
+    Attributes:
+        input_tokens: of the prompt, that is of the context so far.
+        output_tokens: of the reply.
+        cached_tokens: of the prompt, read from a cache.
+        thought_tokens: of the model's thinking.
+        tool_tokens: of the prompt, for tool use.
+        total_tokens: the provider's own sum.
+        input_details: tokens of the prompt by modality ("AUDIO", "TEXT", …).
+        output_details: tokens of the reply by modality.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    thought_tokens: int = 0
+    tool_tokens: int = 0
+    total_tokens: int = 0
+    input_details: Mapping[str, int] = {}
+    output_details: Mapping[str, int] = {}
+
+
+# -- What a provider's wire says to the runtime -----------------------------------------------------------------------
+
+
+class SetupDone(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The provider accepted the setup.
+
+    Attributes:
+        session_id: the provider's id; "": it gave none.
+    """
+
+    session_id: str = ""
+
+
+class GenerationComplete(msgspec.Struct, frozen=True, tag=True):
+    """The model has produced all of its reply; it may still be played."""
+
+
+class TurnComplete(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The model's turn is over.
+
+    Attributes:
+        reason: why, where it did not simply end ("MALFORMED_FUNCTION_CALL", …); "": it simply ended.
+        more: the provider said that more output follows by itself.
+    """
+
+    reason: str = ""
+    more: bool = False
+
+
+class GoAway(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The provider announces the end of this connection.
+
+    Attributes:
+        time_left: seconds until it ends.
+    """
+
+    time_left: float
+
+
+class HandleIssued(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The provider's word on session resumption.
+
+    Attributes:
+        handle: the newest handle; None: none was given (keep the last one).
+        resumable: the session could be resumed from this very moment.
+        consumed_index: the last client message, counted from 0 for the setup on this link, that the handle holds (Vertex);
+            None: the provider does not say.
+    """
+
+    handle: Secret | None = None
+    resumable: bool = False
+    consumed_index: int | None = None
+
+
+class ProviderFault(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """An error that the provider sent as a message; the link is closed and classified by it.
+
+    Attributes:
+        code: a number the provider gave (an HTTP or gRPC status, a close code); None: it gave none.
+        reason: its words.
+    """
+
+    code: int | None = None
+    reason: str = ""
+
+
+class Skipped(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A message or a part of one that this version does not know; it was skipped and is counted.
+
+    Attributes:
+        what: the name of what was skipped.
+    """
+
+    what: str
+
+
+WireEvent: TypeAlias = (
+    Audio
+    | Text
+    | UserTranscript
+    | ModelTranscript
+    | ToolCall
+    | ToolCallCancelled
+    | Interrupted
+    | UserActivity
+    | Usage
+    | SetupDone
+    | GenerationComplete
+    | TurnComplete
+    | GoAway
+    | HandleIssued
+    | ProviderFault
+    | Skipped
+)
+"""What a provider's `unbroken.abc.Connection` makes of received bytes."""
+
+
+# -- What only the application sees -----------------------------------------------------------------------------------
+
+
+class Steps(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The anatomy of an outage or of a first connection: how long each step took, in milliseconds.
+
+    Attributes:
+        detect_ms: for how long the link had been of no use when its end was known: since its last byte where it hung, since
+            its closing handshake began where it was handed over.
+        decide_ms: classification, policy and permit, over all attempts.
+        wait_ms: waiting between attempts, as the decisions asked.
+        failed_ms: attempts that came to nothing, from their begin to their end.
+        credential_ms: asking for the endpoint and its credential; this and what follows are of the link that came up.
+        dial_ms: name look-up and TCP.
+        tls_ms: the TLS handshake; 0 without TLS.
+        upgrade_ms: the HTTP upgrade.
+        setup_ms: the provider's setup.
+        catch_up_ms: from the setup until the user's audio is live again.
+    """
+
+    detect_ms: float = 0.0
+    decide_ms: float = 0.0
+    wait_ms: float = 0.0
+    failed_ms: float = 0.0
+    credential_ms: float = 0.0
+    dial_ms: float = 0.0
+    tls_ms: float = 0.0
+    upgrade_ms: float = 0.0
+    setup_ms: float = 0.0
+    catch_up_ms: float = 0.0
+
+    @property
+    def total_ms(self) -> float:
+        """The sum of all steps: the outage as the caller had it."""
+        return float(sum(msgspec.structs.astuple(self)))
+
+
+class Connected(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The session's first link is live.
+
+    Attributes:
+        link: its number.
+        target: where it goes, ``provider/model``.
+        steps: how long the steps took; the parts of an outage are 0.
+    """
+
+    link: int
+    target: str
+    steps: Steps
+
+
+class ReplyBegan(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The model begins a reply.
+
+    Attributes:
+        reply: its number within the session, from 1.
+        link: the link it comes on.
+    """
+
+    reply: int
+    link: int
+
+
+class ReplyEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A reply that began has ended; for each `ReplyBegan` there is exactly one.
+
+    Attributes:
+        reply: its number.
+        how: "complete", "interrupted" (the user spoke) or "cut" (its link ended).
+        received_ms: how much of it was received.
+        heard_ms: how much of it can have been heard: what was received, at most the time since it began.
+        reason: the provider's reason where the turn did not simply end; "": it simply ended.
+    """
+
+    reply: int
+    how: ReplyEnd
+    received_ms: float
+    heard_ms: float
+    reason: str = ""
+
+
+class OutageBegan(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A link has ended that should not have, and this is what is done about it. One per decision within an outage.
+
+    Attributes:
+        link: the link that ended.
+        target: where it went.
+        closure: how it ended.
+        fault: what that means.
+        decision: what is done.
+        because: the fault's and the decision's sentences, for people.
+        attempt: links that failed within this outage so far.
+        fallback: the decision was the built-in one, because the session's policy failed or was late.
+    """
+
+    link: int
+    target: str
+    closure: Closure
+    fault: Fault
+    decision: Decision
+    because: str
+    attempt: int = 1
+    fallback: bool = False
+
+
+class Waiting(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """No link is up and none is dialled for a while: the time to say something to the caller.
+
+    Attributes:
+        seconds: until the next attempt.
+        target: where it will go.
+        because: one plain sentence.
+        patience_left: seconds until the session escalates.
+    """
+
+    seconds: float
+    target: str
+    because: str
+    patience_left: float
+
+
+class Recovered(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The outage is over: the user's audio is live again. All that is said about audio is about the user's.
+
+    Attributes:
+        link: the link that carries the session now.
+        target: where it goes.
+        failed_over: the target is another one than before the outage.
+        planned: the end had been announced or was documented, and was met by a handover.
+        carry: how the conversation crossed.
+        steps: how long the steps took.
+        attempts: links tried.
+        replayed_ms: audio that was sent again or sent late.
+        uncertain_ms: the part of it that the model may have heard before, since nothing says that it had not.
+        lost_ms: audio with speech in it that no link will carry: too old, dropped at the journal's bound, or refused.
+        silence_ms: silence before the first speech that was left out of the replay.
+        told_ms: audio that crossed as a transcript in the history.
+        known_position: samples: up to here the model is known to hold the user's audio, by snapshot or transcript.
+        replay_position: samples: from here the user's audio was sent again.
+        reply: what became of the reply in flight: "none" was, it was "cut", or one is "owed" and was asked for again.
+        tools: calls in flight that the new link does not know; their results go as context.
+    """
+
+    link: int
+    target: str
+    failed_over: bool = False
+    planned: bool = False
+    carry: Carry = "nothing"
+    steps: Steps = Steps()
+    attempts: int = 1
+    replayed_ms: float = 0.0
+    uncertain_ms: float = 0.0
+    lost_ms: float = 0.0
+    silence_ms: float = 0.0
+    told_ms: float = 0.0
+    known_position: int = 0
+    replay_position: int = 0
+    reply: Literal["none", "cut", "owed"] = "none"
+    tools: tuple[str, ...] = ()
+
+
+class Escalated(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The session is given up; it is the last event, and `unbroken.SessionEscalated` follows.
+
+    Attributes:
+        because: one plain sentence.
+        advice: what a person can do about it; "": nothing is known.
+        fault: the last fault; None: no fault of a link but a bug or a bound of this side.
+        story: every decision of the outage that led here, in order.
+    """
+
+    because: str
+    advice: str = ""
+    fault: Fault | None = None
+    story: tuple[OutageBegan, ...] = ()
+
+
+Event: TypeAlias = (
+    Connected
+    | Audio
+    | Text
+    | UserTranscript
+    | ModelTranscript
+    | UserActivity
+    | ReplyBegan
+    | ReplyEnded
+    | Interrupted
+    | ToolCall
+    | ToolCallCancelled
+    | Usage
+    | OutageBegan
+    | Waiting
+    | Recovered
+    | Escalated
+)
+"""What ``async for event in session`` yields."""
+
+
+# -- What the conversation consists of --------------------------------------------------------------------------------
+
+
+class Turn(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """One turn of the conversation, as far as it is known in words.
+
+    Attributes:
+        role: who spoke; "tool": what a tool was asked and answered, told in words.
+        text: the words.
+    """
+
+    role: Literal["user", "model", "tool"]
+    text: str
+
+
+class UserText(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Text from the application, as the user's turn.
+
+    Attributes:
+        text: the words.
+        turn_complete: the model should answer now.
+    """
+
+    text: str
+    turn_complete: bool = True
+
+
+class ToolResult(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The answer to a `ToolCall`.
+
+    Attributes:
+        call_id: the call's id.
+        name: the function's name.
+        result: what is sent back: a JSON object; other values are wrapped as ``{"output": value}``.
+        scheduling: how the model takes it in, where its tools are asynchronous ("INTERRUPT", "WHEN_IDLE", "SILENT");
+            None: the model's default.
+    """
+
+    call_id: str
+    name: str
+    result: Mapping[str, Any]
+    scheduling: str | None = None
+
+
+class ActivityMark(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A mark in the user's audio, for sessions that detect speech themselves.
+
+    Attributes:
+        mark: the user "start"s to speak, "end"s, or the microphone's "stream_end".
+    """
+
+    mark: Literal["start", "end", "stream_end"]

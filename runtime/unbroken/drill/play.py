@@ -17,6 +17,8 @@ from unbroken.drill.show import Show
 from unbroken.drill.tally import Tally
 from unbroken.session import Session
 from unbroken.testing import faults
+from unbroken.testing.intervals import Intervals
+from unbroken.testing.report import Report
 from unbroken.testing.service import SimulatedService, serve
 from unbroken.testing.simulator import Simulator
 
@@ -34,6 +36,8 @@ _CONFIG = {"response_modalities": ["AUDIO"], "input_audio_transcription": {}, "o
 _SETTINGS = Settings(healthy_after=2.0)
 """A drill puts into a minute what a week brings; a link that answered is healthy sooner here, so that every fault is judged
 by itself and not as the next in a row."""
+
+_SAMPLES_PER_MS = 16
 
 _BEGINNINGS = frozenset({"dial", "upgrade", "setup"})
 
@@ -61,14 +65,17 @@ class SimulatedStage:
     """A simulated service.
 
     Args:
-        service: as the simulator made it.
+        service: as it is served.
     """
 
     def __init__(self, service: SimulatedService) -> None:
         self._service = service
+        self._lost = Intervals()
 
     def strike(self, fault: str, *, tally: Tally) -> None:
         """Makes the fault strike; one of a connection's beginning is followed by a reset, so that there is a beginning."""
+        if tally.state == "live":
+            self._look()  # a failover to come would leave only the new context to be looked at
         read = faults.parse(fault.replace("{model}", tally.target.partition("/")[2]))
         self._service.inject(read)
         if read.when.stage in _BEGINNINGS or isinstance(read.strike, faults.RefuseModel):
@@ -80,17 +87,23 @@ class SimulatedStage:
         Args:
             upto: samples that the caller said.
         """
-        report = self._service.report(upto=upto)
+        report = self._look(upto=upto)
+        repeated = sum(end - start for link in report.links for start, end in link.repeated)
         return ServiceCount(
-            sent_ms=upto / 16,
+            sent_ms=upto / _SAMPLES_PER_MS,
             speech_ms=report.speech_ms,
             heard_ms=report.heard_ms,
             told_ms=report.told_speech_ms,
-            lost_ms=report.lost_speech_ms,
-            silence_ms=report.lost_ms - report.lost_speech_ms,
-            repeated_ms=report.repeated_ms,
+            lost_ms=self._lost.total / _SAMPLES_PER_MS,
+            repeated_ms=repeated / _SAMPLES_PER_MS,
             reordered_ms=report.reordered_ms,
         )
+
+    def _look(self, *, upto: int | None = None) -> Report:
+        """Asks for the account, and keeps what is lost by it: what was lost once stays lost."""
+        report = self._service.report(upto=upto)
+        self._lost.update(Intervals(report.lost) & Intervals(report.speech))
+        return report
 
 
 async def play(plan: Plan, console: Console, *, memory: bool = False) -> DrillReport:

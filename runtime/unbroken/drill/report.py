@@ -48,7 +48,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServiceCount(msgspec.Struct, frozen=True, kw_only=True):
-    """What the service counted of the user's audio, in the context that survived, in milliseconds.
+    """What the service counted of the user's audio, in milliseconds.
+
+    What is heard and told is counted in the context that survived; lost is what any context lacked when it ended.
 
     Attributes:
         sent_ms: what the caller sent, silence included.
@@ -56,8 +58,7 @@ class ServiceCount(msgspec.Struct, frozen=True, kw_only=True):
         heard_ms: of it, what the service heard.
         told_ms: speech that crossed to a fresh session as a transcript.
         lost_ms: speech that the service knows in no form.
-        silence_ms: silence that the service never heard.
-        repeated_ms: audio that came twice.
+        repeated_ms: audio that came to a context which had it, on all links.
         reordered_ms: audio that came out of order.
     """
 
@@ -66,7 +67,6 @@ class ServiceCount(msgspec.Struct, frozen=True, kw_only=True):
     heard_ms: float = 0.0
     told_ms: float = 0.0
     lost_ms: float = 0.0
-    silence_ms: float = 0.0
     repeated_ms: float = 0.0
     reordered_ms: float = 0.0
 
@@ -194,9 +194,6 @@ def _audio_promises(report: DrillReport) -> list[str]:
         return broken
     if count.lost_ms > 0:
         broken.append(f"Lost by the service's count: {count.lost_ms:.0f} ms of user audio.")
-    declared = sum(outage.recovered.silence_ms for outage in report.outages if outage.recovered is not None)
-    if count.silence_ms - declared > _FRAME_MS:
-        broken.append(f"Silence left out and not declared: {count.silence_ms - declared:.0f} ms of user audio.")
     if count.reordered_ms > 0:
         broken.append(f"Out of order by the service's count: {count.reordered_ms:.0f} ms of user audio.")
     undeclared = count.repeated_ms - report.uncertain_ms

@@ -22,19 +22,19 @@ _NO_MODEL = "1008:models/{model} is not found for API version v1beta, or is not 
 _HANDLE = "1007:Invalid session handle"
 
 DEFAULT: tuple[Strike, ...] = (
-    Strike(at=4.0, fault="1011"),
-    Strike(at=8.0, fault="1011@reply+0.4s", name="1011 while the model speaks"),
-    Strike(at=13.0, fault="reset@user+0.6s", name="reset while the user speaks"),
-    Strike(at=18.0, fault="fin", name="end of stream, no close frame"),
-    Strike(at=22.0, fault="goaway:3s", name="goAway, 3 s ahead"),
-    Strike(at=28.0, fault="malformed", name="malformed message"),
-    Strike(at=32.0, fault="http-503", name="reset, then HTTP 503"),
-    Strike(at=36.0, fault="http-429:1", name="reset, then HTTP 429, retry after 1 s"),
-    Strike(at=40.0, fault=_HANDLE + "@setup", name="reset, then handle refused (1007)"),
-    Strike(at=44.0, fault="silence", name="silence: half-open"),
-    Strike(at=52.0, fault="stall-setup", name="reset, then no setupComplete"),
-    Strike(at=60.0, fault=_QUOTA + "@setup", name="reset, then quota spent (1011)"),
-    Strike(at=64.0, fault=_NO_MODEL + "@setup", name="reset, then no such model (1008)"),
+    Strike(at=3.0, fault="1011"),
+    Strike(at=6.5, fault="1011@reply+0.4s", name="1011 while the model speaks"),
+    Strike(at=10.5, fault="reset@user+0.6s", name="reset while the user speaks"),
+    Strike(at=14.5, fault="fin", name="end of stream, no close frame"),
+    Strike(at=17.5, fault="goaway:3s", name="goAway, 3 s ahead"),
+    Strike(at=23.0, fault="malformed", name="malformed message"),
+    Strike(at=26.0, fault="http-503", name="reset, then HTTP 503"),
+    Strike(at=29.5, fault=_HANDLE + "@setup", name="reset, then handle refused (1007)"),
+    Strike(at=33.0, fault="silence", name="silence: half-open"),
+    Strike(at=42.0, fault="stall-setup", name="reset, then no setupComplete"),
+    Strike(at=51.0, fault="http-429:1", name="reset, then HTTP 429, Retry-After 1"),
+    Strike(at=55.0, fault=_NO_MODEL + "@setup", name="reset, then no such model (1008)"),
+    Strike(at=58.5, fault=_QUOTA + "@setup", name="reset, then quota spent (1011)"),
 )
 """A dozen kinds of faults in about a minute. ``{model}`` is the model of the moment."""
 

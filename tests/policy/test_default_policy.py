@@ -151,6 +151,9 @@ def test_a_quota_is_waited_for_where_patience_allows() -> None:
     told = DECIDE(fault("quota", retry_after=7.0), situation(alone))
     assert isinstance(told, Retry)
     assert told.after == pytest.approx(7.35)
+    at_once = [situation(target(0, tried=n)) for n in (1, 2, 3)]
+    waits = [getattr(DECIDE(fault("quota", retry_after=0.0), each), "after", None) for each in at_once]
+    assert waits == pytest.approx([0.0, 0.15, 0.275]), "a leave to dial at once is no leave to dial without end"
     given_up = DECIDE(fault("quota"), situation(alone, patience_left=59.0))
     assert isinstance(given_up, Escalate)
     assert (given_up.advice, given_up.rule) == ("Do this.", "quota-escalate")

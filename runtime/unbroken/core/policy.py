@@ -216,8 +216,9 @@ class _Asked(msgspec.Struct, frozen=True):
         wait, target = min(waits, key=lambda option: (option[0], option[1].index), default=(math.inf, here))
         if wait > situation.patience_left:
             return None
-        # those who wait for the same moment do not all dial in it
-        after = min(wait * (1 + 0.1 * situation.random), situation.patience_left)
+        # those who wait for the same moment do not all dial in it; and "Retry-After: 0" is no leave to dial without end
+        paced = backoff(target.tried if target is here else target.tried + 1, situation)
+        after = max(paced, min(wait * (1 + 0.1 * situation.random), situation.patience_left))
         return self._retry(after) if target is here else self._fail_over(target, after)
 
     def _others(self) -> Sequence[TargetState]:

@@ -42,10 +42,11 @@ def test_a_fault_past_the_end(capsys: pytest.CaptureFixture[str]) -> None:
     assert "is due after the drill's end" in refusal(capsys, "--fault", "1011@9999s")
 
 
-def test_an_unknown_model_with_the_near_ones(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_model_with_the_near_ones(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     said = refusal(capsys, "--model", "gemni-3.8-live", "--fault", "1011@3s")
     assert "unknown model" in said
     assert "did you mean 'gemini-3.8-live'" in said
+    monkeypatch.setenv("GEMINI_API_KEY", "none")
     assert "did you mean 'gemini-3.8-live'" in refusal(capsys, "--provider", "gemini", "--model", "gemni-3.8-live")
 
 

@@ -14,7 +14,6 @@ from unbroken.drill.audio import read_speech
 from unbroken.drill.report import Struck
 from unbroken.drill.run import Drill, Strike
 from unbroken.drill.show import Show
-from unbroken.drill.tally import Tally
 from unbroken.errors import SessionEscalated
 from unbroken.events import Connected, Escalated, Event, OutageBegan, Recovered, ReplyBegan, ReplyEnded, Steps
 
@@ -57,11 +56,12 @@ class Stage:
     def __init__(self, session: Played, *, answers: bool = True) -> None:
         self.session = session
         self.answers = answers
-        self.struck: list[tuple[str, str]] = []
+        self.faults: list[tuple[str, str]] = []
 
-    def strike(self, fault: str, *, tally: Tally) -> None:
-        self.struck.append((fault, tally.target))
-        link = tally.link
+    def strike(self, strike: Strike, struck: Struck, *, drill: Drill) -> None:
+        self.faults.append((strike.fault, drill.tally.target))
+        link = drill.tally.link
+        drill.struck(struck, link=link)
         began = OutageBegan(
             link=link,
             target=TARGET,
@@ -113,9 +113,9 @@ async def test_nothing_strikes_before_the_first_link_is_live() -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(drill.run)
         await anyio.sleep(4.0)
-        assert stage.struck == []
+        assert stage.faults == []
         session.put(Connected(link=1, target=TARGET, steps=Steps()))
-    assert stage.struck == [("reset", TARGET)]
+    assert stage.faults == [("reset", TARGET)]
     assert drill.strikes[0].at == pytest.approx(4.0, abs=0.05)
 
 

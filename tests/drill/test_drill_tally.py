@@ -63,7 +63,7 @@ def survived() -> tuple[Tally, list[Struck]]:
     tally.take(began(2), at=8.2)
     tally.take(began(3, decision=FailOver(target=1)), at=8.7)
     tally.take(recovered(4, failed_over=True, carry="history", told_ms=1200.0), at=9.9)
-    return tally, [Struck(fault="1011", due=3.0, at=3.0), Struck(fault="setup-stall", due=8.0, at=8.2)]
+    return tally, [Struck(fault="1011", due=3.0, at=3.0, link=1), Struck(fault="setup-stall", due=8.0, at=8.2, link=3)]
 
 
 COUNTED = ServiceCount(sent_ms=60_000, speech_ms=30_000, heard_ms=60_000, repeated_ms=60)
@@ -80,10 +80,20 @@ def test_each_strike_gets_the_outage_it_led_to() -> None:
 
 def test_a_strike_into_an_outage_shares_it() -> None:
     tally, strikes = survived()
-    rows, unprovoked = rows_of([*strikes, Struck(fault="reset", due=8.5, at=8.5)], tally)
+    rows, unprovoked = rows_of([*strikes, Struck(fault="reset", due=8.5, at=8.5, link=2)], tally)
     assert rows[2].outage is rows[1].outage
     assert [row.shared for row in rows] == [False, False, True]
     assert unprovoked == ()
+
+
+def test_a_strike_at_the_service_as_a_whole_gets_the_next_outage() -> None:
+    tally, strikes = survived()
+    rows, unprovoked = rows_of([Struck(fault="no-reply", due=1.0, at=1.0), strikes[1]], tally)
+    assert [row.outage for row in rows] == tally.outages
+    assert unprovoked == ()
+    rows, _ = rows_of([*strikes, Struck(fault="latency:50ms", due=9.0, at=9.0)], tally)
+    assert rows[2].outage is None
+    assert rows[2].survived
 
 
 def test_an_outage_before_any_strike_is_unprovoked() -> None:
@@ -146,7 +156,7 @@ def test_every_other_promise_has_its_sentence() -> None:
     tally.take(ReplyBegan(reply=2, link=4), at=10.0)
     tally.take(began(4, decision=Escalate(because="no more")), at=11.0)
     tally.take(Escalated(because="No target is left."), at=11.1)
-    late = [Struck(fault="reset", due=11.0, at=11.0), Struck(fault="eof", due=20.0)]
+    late = [Struck(fault="reset", due=11.0, at=11.0, link=4), Struck(fault="eof", due=20.0)]
     assert a_drill(service=COUNTED, strikes=[*strikes, *late], tally=tally).broken == (
         "The session was given up: No target is left.",
         "Strike 3 (reset) was not survived.",
@@ -167,7 +177,7 @@ def test_json_reads_back() -> None:
     report = a_drill(service=COUNTED, strikes=strikes, tally=tally)
     assert msgspec.json.decode(msgspec.json.encode(report), type=DrillReport) == report
     row = msgspec.json.decode(msgspec.json.encode(report))["rows"][0]
-    assert set(row) == {"number", "fault", "due", "at", "outage", "shared", "survived"}
+    assert set(row) == {"number", "fault", "due", "at", "link", "outage", "shared", "survived"}
     assert row["outage"]["recovered"]["steps"]["setup_ms"] == 400
 
 

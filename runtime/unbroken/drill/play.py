@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 from rich.console import Console
@@ -12,13 +13,12 @@ from unbroken import registry
 from unbroken.config import Settings, Target
 from unbroken.drill.plan import Plan
 from unbroken.drill.report import DrillReport, ServiceCount, Struck, rows_of, verdict_of
-from unbroken.drill.run import Drill
+from unbroken.drill.run import Drill, Strike
 from unbroken.drill.show import Show
-from unbroken.drill.tally import Tally
 from unbroken.session import Session
 from unbroken.testing import faults
 from unbroken.testing.intervals import Intervals
-from unbroken.testing.report import Report
+from unbroken.testing.report import LinkReport, Report
 from unbroken.testing.service import SimulatedService, serve
 from unbroken.testing.simulator import Simulator
 
@@ -30,12 +30,16 @@ SIMULATED = "gemini"
 _ROUTE = ("gemini-3.8-live", "gemini-3.1-flash-live-preview", "gemini-2.5-flash-native-audio-preview-12-2025")
 """Three models of the simulated service: two can be lost."""
 
-_CONFIG = {"response_modalities": ["AUDIO"], "input_audio_transcription": {}, "output_audio_transcription": {}}
+_CONFIG: Mapping[str, object] = {
+    "response_modalities": ["AUDIO"],
+    "input_audio_transcription": {},
+    "output_audio_transcription": {},
+}
 """What is asked of a real service: speech, and transcripts, since they are what crosses to another model."""
 
-_SETTINGS = Settings(healthy_after=2.0)
-"""A drill puts into a minute what a week brings; a link that answered is healthy sooner here, so that every fault is judged
-by itself and not as the next in a row."""
+_SETTINGS = Settings(healthy_after=2.0, audio_max_age=60.0)
+"""A drill puts into a minute what a week brings: a link that answered is healthy sooner here, so that every fault is judged
+by itself and not as the next in a row. And nothing is too old to be sent again, so that every lost millisecond counts."""
 
 _SAMPLES_PER_MS = 16
 
@@ -52,8 +56,9 @@ class CutStage:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def strike(self, fault: str, *, tally: Tally) -> None:
+    def strike(self, strike: Strike, struck: Struck, *, drill: Drill) -> None:
         """Cuts the link."""
+        drill.struck(struck, link=drill.tally.link)
         self._session.cut()
 
     def count(self, *, upto: int) -> ServiceCount | None:
@@ -62,24 +67,31 @@ class CutStage:
 
 
 class SimulatedStage:
-    """A simulated service.
+    """A simulated service, as the drill has it strike and count."""
 
-    Args:
-        service: as it is served.
-    """
-
-    def __init__(self, service: SimulatedService) -> None:
-        self._service = service
+    def __init__(self) -> None:
+        self.service: SimulatedService | None = None
+        self._loose: list[tuple[str, Callable[..., None]]] = []
         self._lost = Intervals()
 
-    def strike(self, fault: str, *, tally: Tally) -> None:
-        """Makes the fault strike; one of a connection's beginning is followed by a reset, so that there is a beginning."""
-        if tally.state == "live":
+    def watch(self, seconds: float, connection: int, what: str) -> None:
+        """Is told by the service what happens there: the first fault of a name that is loose has struck."""
+        for entry in self._loose:
+            if what == f"fault: {entry[0]}":
+                self._loose.remove(entry)
+                entry[1](link=connection)
+                return
+
+    def strike(self, strike: Strike, struck: Struck, *, drill: Drill) -> None:
+        """Lets the fault loose; one of a connection's beginning comes with a reset, so that there is a beginning."""
+        assert self.service is not None
+        if drill.tally.state == "live":
             self._look()  # a failover to come would leave only the new context to be looked at
-        read = faults.parse(fault.replace("{model}", tally.target.partition("/")[2]))
-        self._service.inject(read)
-        if read.when.stage in _BEGINNINGS or isinstance(read.strike, faults.RefuseModel):
-            self._service.inject("reset")
+        fault = faults.parse(strike.fault.replace("{model}", drill.tally.target.partition("/")[2]))
+        self._loose.append((str(fault), functools.partial(drill.struck, struck)))
+        self.service.inject(fault)
+        if fault.when.stage in _BEGINNINGS or isinstance(fault.strike, faults.RefuseModel):
+            self.service.inject("reset")
 
     def count(self, *, upto: int) -> ServiceCount:
         """Asks the service what it has of the user's audio.
@@ -96,14 +108,24 @@ class SimulatedStage:
             told_ms=report.told_speech_ms,
             lost_ms=self._lost.total / _SAMPLES_PER_MS,
             repeated_ms=repeated / _SAMPLES_PER_MS,
-            reordered_ms=report.reordered_ms,
+            reordered_ms=sum(map(_out_of_order, report.links)) / _SAMPLES_PER_MS,
         )
 
     def _look(self, *, upto: int | None = None) -> Report:
         """Asks for the account, and keeps what is lost by it: what was lost once stays lost."""
-        report = self._service.report(upto=upto)
+        assert self.service is not None
+        report = self.service.report(upto=upto)
         self._lost.update(Intervals(report.lost) & Intervals(report.speech))
         return report
+
+
+def _out_of_order(link: LinkReport) -> int:
+    """Counts the samples that came on a link after something later had come on it."""
+    late, reached = 0, 0
+    for start, end in link.heard:
+        late += max(0, min(end, reached) - start)
+        reached = max(reached, end)
+    return late
 
 
 async def play(plan: Plan, console: Console, *, memory: bool = False) -> DrillReport:
@@ -120,27 +142,29 @@ async def play(plan: Plan, console: Console, *, memory: bool = False) -> DrillRe
     if plan.provider is not None:
         models = plan.models or ("gemini-3.8-live",)
         route = [Target(model=model, provider=plan.provider, config=_CONFIG) for model in models]
-        return await _drill(plan, console, route=route, service=None)
+        return await _drill(plan, console, route=route, stage=None)
     simulator: Simulator = registry.load("unbroken.simulators", SIMULATED)(harsh=plan.harsh, seed=plan.seed or 0)
     models = plan.models or _ROUTE
     for model in models:  # a name that nobody knows is refused before anything is served
         target = simulator.target(model, base_url="ws://localhost", context=None)
         registry.load("unbroken.providers", target.provider)(target, config=None)
     simulator.original(plan.pcm())
-    async with serve(simulator, memory=memory, seed=plan.seed or 0) as service:
+    stage = SimulatedStage()
+    async with serve(simulator, memory=memory, seed=plan.seed or 0, watch=stage.watch) as stage.service:
+        service = stage.service
         route = [service.target(model) for model in models]
-        return await _drill(plan, console, route=route, service=service)
+        return await _drill(plan, console, route=route, stage=stage)
 
 
-async def _drill(plan: Plan, console: Console, *, route: Sequence[Target], service: SimulatedService | None) -> DrillReport:
+async def _drill(plan: Plan, console: Console, *, route: Sequence[Target], stage: SimulatedStage | None) -> DrillReport:
     strikes = [Struck(fault=strike.name or strike.fault, due=strike.at) for strike in plan.schedule]
     show = Show(console, strikes=strikes, seconds=plan.seconds)
-    transport = service.transport if service is not None else None
+    transport = stage.service.transport if stage is not None and stage.service is not None else None
     async with unbroken.connect(route, settings=_SETTINGS, transport=transport) as session:
-        stage = CutStage(session) if service is None else SimulatedStage(service)
+        there = stage if stage is not None else CutStage(session)
         drill = Drill(
             session,
-            stage=stage,
+            stage=there,
             schedule=plan.schedule,
             pcm=plan.pcm(),
             seconds=plan.seconds,
@@ -149,7 +173,7 @@ async def _drill(plan: Plan, console: Console, *, route: Sequence[Target], servi
         )
         with show.running():
             await drill.run()
-        count = stage.count(upto=drill.said)
+        count = there.count(upto=drill.said)
     return _report(plan, drill, route=route, count=count)
 
 

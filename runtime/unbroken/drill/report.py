@@ -12,17 +12,21 @@ __all__ = ["DrillReport", "Row", "ServiceCount", "Struck", "rows_of", "verdict_o
 
 
 class Struck(msgspec.Struct, kw_only=True):
-    """One strike of the schedule, and when it fell.
+    """One strike of the schedule, and what became of it.
 
     Attributes:
-        fault: what struck, as the schedule spells it.
-        due: seconds into the drill at which it was due.
+        fault: what strikes, as the schedule names it.
+        due: seconds into the drill at which it is due.
+        armed: seconds into the drill at which it was let loose; None: it was not.
         at: seconds into the drill at which it struck; None: it did not.
+        link: the link that it struck; 0: none, but the service as a whole.
     """
 
     fault: str
     due: float
+    armed: float | None = None
     at: float | None = None
+    link: int = 0
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,8 +37,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         fault: what struck, as the schedule spells it.
         due: seconds into the drill at which it was due.
         at: seconds into the drill at which it struck; None: it did not.
+        link: the link that it struck; 0: none, but the service as a whole.
         outage: the outage that it led to; None: none.
-        shared: the outage is an earlier row's too, since it lasted still when this one struck.
+        shared: the outage is an earlier row's too.
         survived: it struck, and the session went on.
     """
 
@@ -42,6 +47,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     fault: str
     due: float
     at: float | None
+    link: int
     outage: Outage | None
     shared: bool
     survived: bool
@@ -59,7 +65,7 @@ class ServiceCount(msgspec.Struct, frozen=True, kw_only=True):
         told_ms: speech that crossed to a fresh session as a transcript.
         lost_ms: speech that the service knows in no form.
         repeated_ms: audio that came to a context which had it, on all links.
-        reordered_ms: audio that came out of order.
+        reordered_ms: audio that came on a link after something later had come on it.
     """
 
     sent_ms: float = 0.0
@@ -124,44 +130,41 @@ class DrillReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def rows_of(strikes: Sequence[Struck], tally: Tally) -> tuple[tuple[Row, ...], tuple[Outage, ...]]:
-    """Gives each strike the outage it led to.
+    """Gives each strike the outage it led to: the one in which the link it struck ended.
 
-    That is the outage that lasted when it struck, else the next to begin before a later strike's own. Outages may begin up
-    to a detection deadline after the strike.
+    A strike at the service as a whole led to the next outage that no link's strike led to.
 
     Returns:
         The rows, and the outages that no strike led to.
     """
-    free = list(tally.outages)
+    ends = {step.link: outage for outage in tally.outages for step in outage.steps}
+    ordered = sorted(strikes, key=lambda strike: strike.due if strike.at is None else strike.at)
+    by_link = [ends.get(strike.link) for strike in ordered if strike.at is not None]
+    free = [outage for outage in tally.outages if not any(outage is known for known in by_link)]
+    seen: list[Outage] = []
     rows: list[Row] = []
-    last: Outage | None = None
-    for number, strike in enumerate(sorted(strikes, key=_when), 1):
-        outage, shared = None, False
-        if strike.at is not None:
-            if last is not None and last.began <= strike.at < (last.ended if last.ended is not None else float("inf")):
-                outage, shared = last, True
-            else:
-                outage = next((candidate for candidate in free if candidate.began >= strike.at - 0.05), None)
-                if outage is not None:
-                    free.remove(outage)
-                    last = outage
-        survived = strike.at is not None and (outage is None or outage.ended is not None)
+    for number, strike in enumerate(ordered, 1):
+        outage: Outage | None = None
+        if strike.at is not None and strike.link:
+            outage = ends.get(strike.link)
+        elif strike.at is not None:
+            outage = next((other for other in free if other.began >= strike.at), None)
+            free = [other for other in free if other is not outage]
         rows.append(
             Row(
                 number=number,
                 fault=strike.fault,
                 due=strike.due,
                 at=strike.at,
+                link=strike.link,
                 outage=outage,
-                shared=shared,
-                survived=survived,
+                shared=any(outage is other for other in seen),
+                survived=strike.at is not None and (outage is None or outage.ended is not None),
             )
         )
+        if outage is not None:
+            seen.append(outage)
     return tuple(rows), tuple(free)
-
-
-def _when(strike: Struck) -> float:
-    return strike.due if strike.at is None else strike.at
 
 
 def verdict_of(report: DrillReport, tally: Tally) -> tuple[str, ...]:

@@ -46,12 +46,13 @@ class Strike(msgspec.Struct, frozen=True, kw_only=True):
 class Stage(Protocol):
     """Where a drill plays: it makes faults happen."""
 
-    def strike(self, fault: str, *, tally: Tally) -> None:
-        """Makes a fault strike, at once or at the moment that it names.
+    def strike(self, strike: Strike, struck: Struck, *, drill: Drill) -> None:
+        """Lets a fault loose, to strike at once or at the moment that it names.
 
         Args:
-            fault: what strikes.
-            tally: how things stand.
+            strike: what is to strike.
+            struck: told, by `Drill.struck`, when it has.
+            drill: how things stand.
         """
         ...
 
@@ -135,12 +136,16 @@ class Drill:
         struck = all(strike.at is not None for strike in self.strikes)
         return struck and self.tally.state == "live" and not self.tally.replies.open
 
+    def struck(self, struck: Struck, *, link: int) -> None:
+        """Is told that a strike has struck a link; 0: the service as a whole."""
+        struck.at, struck.link = self.now, link
+        self.show.struck(struck)
+
     def _strike_due(self, now: float) -> None:
         for strike, struck in zip(self._schedule, self.strikes, strict=True):
-            if struck.at is None and strike.at <= now and self.tally.state != "connecting":
-                struck.at = now
-                self.show.struck(struck)
-                self._stage.strike(strike.fault, tally=self.tally)
+            if struck.armed is None and strike.at <= now and self.tally.state != "connecting":
+                struck.armed = now
+                self._stage.strike(strike, struck, drill=self)
 
     async def _listen(self) -> None:
         try:

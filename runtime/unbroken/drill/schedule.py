@@ -31,10 +31,10 @@ DEFAULT: tuple[Strike, ...] = (
     Strike(at=26.0, fault="http-503", name="reset, then HTTP 503"),
     Strike(at=29.5, fault=_HANDLE + "@setup", name="reset, then handle refused (1007)"),
     Strike(at=33.0, fault="silence", name="silence: half-open"),
-    Strike(at=42.0, fault="stall-setup", name="reset, then no setupComplete"),
-    Strike(at=51.0, fault="http-429:1", name="reset, then HTTP 429, Retry-After 1"),
-    Strike(at=55.0, fault=_NO_MODEL + "@setup", name="reset, then no such model (1008)"),
-    Strike(at=58.5, fault=_QUOTA + "@setup", name="reset, then quota spent (1011)"),
+    Strike(at=44.0, fault="stall-setup", name="reset, then no setupComplete"),
+    Strike(at=53.0, fault="http-429:1", name="reset, then HTTP 429, Retry-After 1"),
+    Strike(at=56.5, fault=_NO_MODEL + "@setup", name="reset, then no such model (1008)"),
+    Strike(at=60.0, fault=_QUOTA + "@setup", name="reset, then quota spent (1011)"),
 )
 """A dozen kinds of faults in about a minute. ``{model}`` is the model of the moment."""
 

@@ -12,7 +12,26 @@ from unbroken_gemini import wire
 from unbroken_gemini.models import CATALOG, GeminiRow, short, stranger
 from unbroken_gemini.testing import refusals
 
-__all__ = ["Door", "check", "declared", "door", "row_of"]
+__all__ = ["Door", "check", "declared", "door", "row_of", "unknown"]
+
+# GenerationConfig of the REST reference (ai.google.dev/api/generate-content); LiveKit's plugin sends some of these.
+_ALSO_GENERATION = frozenset(
+    {
+        "audiotimestamp",
+        "candidatecount",
+        "enableenhancedcivicanswers",
+        "frequencypenalty",
+        "imageconfig",
+        "logprobs",
+        "presencepenalty",
+        "responsejsonschema",
+        "responselogprobs",
+        "responsemimetype",
+        "responseschema",
+        "routingconfig",
+        "stopsequences",
+    }
+)
 
 _GEMINI = re.compile(
     r"/+ws/google\.ai\.generativelanguage\.(v1|v1beta|v1alpha)\.GenerativeService\.BidiGenerateContent(Constrained)?"
@@ -91,6 +110,23 @@ def check(setup: wire.Setup, row: GeminiRow, door: Door) -> Close | None:
     if set(generation.response_modalities) - set(row.modalities) or len(generation.response_modalities) > 1:
         return refusals.BAD_ARGUMENT
     return None
+
+
+def unknown(paths: Sequence[str]) -> str | None:
+    """Returns the first of the members that `unbroken_gemini.wire` does not know and the service does not know either.
+
+    Args:
+        paths: as the codec names them, in either spelling ("setup.generationConfig.candidate_count").
+    """
+    for path in paths:
+        parent, _, name = path.rpartition(".")
+        if parent.lower().replace("_", "") != "setup.generationconfig" or _spelt(name) not in _ALSO_GENERATION:
+            return path
+    return None
+
+
+def _spelt(name: str) -> str:
+    return name.lower().replace("_", "")
 
 
 def declared(tools: Sequence[wire.Tool]) -> frozenset[str]:

@@ -44,6 +44,7 @@ class Context:
         forgotten: positions that it had been told, and that a resume lost.
         texts: the user's texts.
         history: turns that it was told as history.
+        unanswered: the user's texts since the model's last word.
         results: ids of tool calls whose answers it has.
         turns: turns of the user, by speech or text, that ended.
         spoken_turns: those by speech.
@@ -65,6 +66,7 @@ class Context:
         self.forgotten = Intervals()
         self.texts: list[str] = []
         self.history: list[str] = []
+        self.unanswered: list[str] = []
         self.results: list[str] = []
         self.turns = 0
         self.spoken_turns = 0
@@ -99,7 +101,10 @@ class Context:
         """Tells it history, as role and text; what the user's turns quote of transcripts is known by word."""
         for role, text in turns:
             self.history.append(text)
-            if role != "model":
+            if role == "model":
+                self.unanswered.clear()
+            else:
+                self.unanswered.append(text)
                 self.told.update(positions_in(text))
 
     def snapshot(self, *, pieces: int) -> Context:
@@ -116,6 +121,7 @@ class Context:
             copy.ear = piece.ear.copy()
         copy.told, copy.forgotten = self.told.copy(), self.forgotten.copy()
         copy.texts, copy.history, copy.results = self.texts.copy(), self.history.copy(), self.results.copy()
+        copy.unanswered = self.unanswered.copy()
         copy.turns, copy.spoken_turns, copy.asked = self.turns, self.spoken_turns, self.asked
         copy.said = self.said.copy()
         copy.tokens, copy.transcription = self.tokens, self.transcription
@@ -126,6 +132,7 @@ class Context:
         self.forgotten |= self.told
         self.told = Intervals()
         self.history.clear()
+        self.unanswered.clear()
 
     def __repr__(self) -> str:
         return f"<Context {self.number} of session {self.session}: {self.ledger!r}, {len(self.history)} told>"

@@ -232,7 +232,7 @@ class Dialogue:
             return
         if self._setup.input_audio_transcription is not None or self.row.text == "realtime":
             self.context.transcription = " " + (transcript(heard) if heard else "(speech without positions)")
-            self.transcribe(self.context.transcription, now=now + 0.1)
+            self.transcribe(self.context.transcription, now=now + self._service.behaviour.reply_time[0] / 2.5)
         self._answer("", now=now)
 
     def _read(self, text: str, *, now: float) -> None:

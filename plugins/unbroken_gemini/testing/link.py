@@ -196,8 +196,8 @@ class GeminiLink(SimulatedLink):
             message = codec.decode_client(data, skipped=skipped)
         except WireError as error:
             return refusals.malformed(str(error))
-        if skipped:
-            return refusals.unknown_field(skipped[0])
+        if (unknown := checks.unknown(skipped)) is not None:
+            return refusals.unknown_field(unknown)
         members = [name for name in _MEMBERS if getattr(message, name) is not None]
         if len(members) != 1:
             return refusals.malformed("oneof field 'message_type' is already set." if members else "No message was given.")

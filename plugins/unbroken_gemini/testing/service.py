@@ -187,7 +187,9 @@ class SimulatedGemini(Simulator):
     def reply(self, context: Context, text: str, functions: Collection[str]) -> Reply:
         """Chooses what the model answers."""
         context.asked += 1
-        return self._script.reply(text, asked=context.asked - 1, functions=functions)
+        unanswered = "\n".join([*context.unanswered, text])
+        context.unanswered.clear()
+        return self._script.reply(unanswered, asked=context.asked - 1, functions=functions)
 
     def asked(self, link: int) -> int:
         """Returns how often the model has been asked in what the client had before: the script goes on from there."""

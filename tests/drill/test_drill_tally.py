@@ -238,6 +238,15 @@ def test_a_recovery_is_told_as_a_sum() -> None:
     )
 
 
+def test_only_waits_worth_telling_are_told() -> None:
+    waits = [Waiting(seconds=s, target=TARGETS[1], because="The quota is spent.", patience_left=50) for s in (0.1, 4.0)]
+    lines = [line_of(wait, colour=False) for wait in waits]
+    assert [line.plain if line is not None else None for line in lines] == [
+        None,
+        "waiting 4.0 s for gemini/gemini-3.1-flash-live-preview. The quota is spent.",
+    ]
+
+
 def test_what_the_drill_is_not_about_is_not_told() -> None:
     assert line_of(ReplyBegan(reply=1, link=1), colour=False) is None
 

@@ -14,6 +14,7 @@ import anyio
 import msgspec
 from rich.console import Console
 
+from unbroken.cli import Subparsers
 from unbroken.drill.audio import read_speech
 from unbroken.drill.plan import make_plan
 from unbroken.drill.play import play
@@ -35,7 +36,7 @@ Exit status: 0 where every promise was kept, 1 where one was broken, 2 where wha
 """
 
 
-def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add(subparsers: Subparsers) -> None:
     """Adds the command."""
     parser = subparsers.add_parser(
         "drill",

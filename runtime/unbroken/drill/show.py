@@ -34,6 +34,8 @@ STEP_COLOURS = {
 
 _STATE_STYLE = {"connecting": "yellow", "live": "bold green", "outage": "bold red", "escalated": "bold white on red"}
 _BAR_WIDTH = 40
+_WORTH_TELLING = 0.5
+"""Seconds from which a wait gets a line of its own; the decision before has told of it."""
 
 
 class Show:
@@ -113,8 +115,10 @@ class Show:
         for strike in self._strikes:
             if strike.at is None:
                 line.append("· ", style="dim")
-            elif tally.outage is not None and tally.outage.began >= strike.at - 0.05:
+            elif tally.outage is not None and any(step.link == strike.link for step in tally.outage.steps):
                 line.append("▶ ", style="bold red")
+            elif tally.state == "live" and strike.link == tally.link:
+                line.append("▷ ", style="yellow")  # nobody has noticed yet, or there is nothing to notice
             else:
                 line.append("✓ ", style="green")
         ahead = next((strike for strike in self._strikes if strike.at is None), None)
@@ -135,7 +139,7 @@ def line_of(event: Event, *, colour: bool) -> Text | None:
                 (event.fault.kind, "bold"),
                 f", {_decided(event)}. {event.because}",
             )
-        case Waiting():
+        case Waiting(seconds=seconds) if seconds >= _WORTH_TELLING:
             return Text.assemble(("waiting ", "yellow"), f"{event.seconds:.1f} s for {event.target}. {event.because}")
         case Recovered():
             return _recovered_line(event, colour=colour)

@@ -55,7 +55,7 @@ def _step(name: str) -> Callable[[Row], str]:
 
 
 def _whole(milliseconds: float) -> str:
-    return f"{milliseconds:.1f}" if 0.05 <= milliseconds < 1 else f"{milliseconds:.0f}"
+    return f"{milliseconds:.1f}" if 0.05 <= milliseconds < 0.95 else f"{milliseconds:.0f}"
 
 
 def _runs(words: Sequence[str]) -> str:

@@ -129,7 +129,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     recoveries: int = 1000
     audio_max_age: float = 10.0
     journal_bound: float = 60.0
-    history_bound: int = 200
+    history_bound: int = 500
     event_bound: int = 8 * 1024 * 1024
     consumer_patience: float = 30.0
     nudge: str | None = "(The line was cut for a moment. Please go on.)"

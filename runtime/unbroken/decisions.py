@@ -134,7 +134,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         media_flushed: audio kept over an outage was replayed on the link.
         tool_pending: a tool call had been issued on the link and not been answered.
         context_full: the last usage report came near the model's context window.
-        announced: the peer had announced the end (goAway).
+        announced: the peer had announced the end (goAway), and it was near.
         useful: something useful came on the link: a reply, a transcript, a tool call.
         consecutive: how many links to this target failed without a healthy stretch between, this one included.
     """
@@ -235,7 +235,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
         outage_age: seconds since the outage began.
         patience_left: seconds the outage may still last before the session has to escalate.
         attempts_left: links that may still be tried within this outage.
-        recoveries_left: outages the session may still have.
+        recoveries_left: outages the session may still have, the one that goes on included.
         has_handle: a resumption handle for the current target is held.
         has_history: turns are known that could be replayed.
         handle_failures: links in a row that failed with the handle that is held.

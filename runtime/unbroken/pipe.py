@@ -57,6 +57,12 @@ _TICK = 0.02
 _UNSENT = 256 * 1024
 """Bytes that the operating system has not taken, above which no more is written: six seconds of speech."""
 
+_NEAR = 10.0
+"""Seconds before its announced end in which whatever ends a link is put down to that; 300 s are announced, too."""
+
+_REDIAL = 2.0
+"""Seconds that a replay may be away yet when it is asked whether a snapshot is too old for it."""
+
 _FULL = 0.95
 """Share of the context window above which a refusal is put down to it."""
 
@@ -124,12 +130,14 @@ class AudioPipe(Actor[Replay]):
         self._way = _Way()
         self._snapshot: _Snapshot | None = None
         self._base = 0
+        self._seeded = False
         self._answered = 0
         self._acknowledged = 0
         self._ends: deque[int] = deque(maxlen=16)
         self._lag = _LAG
         self._last_output = -math.inf
         self._wire_facts: dict[str, bool] = {}
+        self._ends_at = math.inf
         self._account = Account()
         self._unreported = 0.0
         self._owed = False
@@ -194,7 +202,7 @@ class AudioPipe(Actor[Replay]):
                 case HandleIssued():
                     self._issued(event)
                 case GoAway(time_left=time_left):
-                    self._wire_facts["announced"] = True
+                    self._ends_at = min(self._ends_at, now + time_left)
                     self._post(Announced(link=link, time_left=time_left))
                 case Skipped():
                     self.skipped += 1
@@ -217,12 +225,16 @@ class AudioPipe(Actor[Replay]):
     def lost(self, down: LinkDown) -> None:
         """Takes the end of a link: ends what was in flight on it, adds what is known of it, and passes it on."""
         if self._link is not None and down.link == self._link.number:
-            events = self.conversation.link_lost(anyio.current_time())
+            now = anyio.current_time()
+            events = self.conversation.link_lost(now)
             for event in events:
                 self._outlet.put(event)
             self.outbox.close()
             facts = msgspec.structs.replace(
-                down.closure.facts, tool_pending=bool(self.conversation.tools_in_flight), **self._wire_facts
+                down.closure.facts,
+                tool_pending=bool(self.conversation.ledger.waits_for(down.link)),
+                announced=now >= self._ends_at - _NEAR,
+                **self._wire_facts,
             )
             down = msgspec.structs.replace(down, closure=msgspec.structs.replace(down.closure, facts=facts))
             self._unreported = 0.0 if self._released else self._account.lost_ms
@@ -233,8 +245,24 @@ class AudioPipe(Actor[Replay]):
     # -- from the supervisor ---------------------------------------------------------------------------------------------
 
     def handle_for(self, target: str) -> Secret | None:
-        """Returns the resumption handle held for a target; None: none is."""
-        return self._snapshot.handle if self._snapshot is not None and self._snapshot.target == target else None
+        """Returns the resumption handle held for a target.
+
+        A handle whose snapshot is so old that speech after it could not be replayed any more is of less use than the history
+        that tells this speech in words, where there is one.
+
+        Args:
+            target: ``provider/model``.
+
+        Returns:
+            The handle; None: none is held, or the history knows more.
+        """
+        snapshot = self._snapshot
+        if snapshot is None or snapshot.target != target:
+            return None
+        said = self.journal.first_speech(snapshot.position, preroll=0.0)
+        age = self.journal.age(said, anyio.current_time())
+        stale = age > self._settings.audio_max_age - _REDIAL and self.conversation.told > snapshot.position
+        return None if stale else snapshot.handle
 
     def crossing(self, carry: Carry, *, target: str) -> tuple[Crossing, Carry]:
         """Says what the next link is given, and how the conversation then crosses: by handle where one is held and wanted,
@@ -245,9 +273,10 @@ class AudioPipe(Actor[Replay]):
             target: where the link goes.
         """
         snapshot = self._snapshot
-        if carry == "handle" and snapshot is not None and snapshot.target == target:
+        handle = self.handle_for(target) if carry == "handle" else None
+        if handle is not None and snapshot is not None:
             self._way = _Way(carry="handle", known=snapshot.position, seq=snapshot.seq)
-            return Crossing(handle=snapshot.handle), "handle"
+            return Crossing(handle=handle), "handle"
         self._snapshot = None
         told = self.conversation.told
         known = max(told, self._answered)
@@ -257,7 +286,7 @@ class AudioPipe(Actor[Replay]):
             carry=carried,
             known=known,
             seq=self.outbox.cursor[1] if history else 0,
-            told=told if history else 0,
+            told=max(0, told - self.conversation.forgotten) if history else 0,
             written_off=self.journal.speech_between(max(told, self._base), known),
         )
         return Crossing(history=history), carried
@@ -283,7 +312,7 @@ class AudioPipe(Actor[Replay]):
         # where nothing said is sent again, nothing will make the model answer what it owes
         self._owed = owed and not self.outbox.waiting and not self.journal.speech_between(plan.start, self.journal.end)
         self._account = self._accounted(plan, way, link.number)
-        self._wire_facts = {"media_flushed": plan.replayed > 0}
+        self._wire_facts, self._ends_at = {"media_flushed": plan.replayed > 0}, math.inf
         self._up_at, self._released = now, False
         if way.carry == "handle" and self._profile.lost_calls == "error_first":
             lost = self.conversation.ledger.unknown_to(link.number)
@@ -316,7 +345,7 @@ class AudioPipe(Actor[Replay]):
         self.outbox.rewind(plan.start, way.seq)
         self.outbox.open()
         if way.carry != "handle":
-            self._base = way.known
+            self._base, self._seeded = way.known, way.carry == "history"
 
     def _accounted(self, plan: Plan, way: _Way, link: int) -> Account:
         rate = self.rate
@@ -457,7 +486,7 @@ class AudioPipe(Actor[Replay]):
 
     def _issued(self, issued: HandleIssued) -> None:
         position = self.journal.snapshot(issued.consumed_index)
-        if issued.handle is None:
+        if issued.handle is None or (self._seeded and not self._profile.seed_survives):
             return
         self._snapshot = _Snapshot(target=self._target, handle=issued.handle, position=position, seq=self._acknowledged)
         self._forget()

@@ -255,7 +255,9 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         )
         self.outages.decided(said, took=now - asked_at)
         self._outlet.put(said)
-        self._planned = fault.kind == "planned"
+        self._planned = fault.kind == "planned" and question.closure.facts.useful
+        if self._planned:
+            self.outages.forgive(self.target)
         self._refresh = fault.kind == "auth" and isinstance(decision, Retry)
         if fault.kind in ("model", "config", "auth") and not isinstance(decision, Retry):
             self.outages.rule_out(self.target, fault.because)

@@ -12,7 +12,7 @@ from unbroken.config import Deadlines, Settings
 from unbroken.core.machine import DOING, LIVE, TABLE, Command, IllegalInput, Input, Machine, State, diagram
 
 S, I, C = State, Input, Command
-OVER = {S.CLOSED, S.ESCALATED}
+OVER: set[State] = {State.CLOSED, State.ESCALATED}
 D = Deadlines()
 
 WAY: dict[State, tuple[Input, ...]] = {
@@ -71,7 +71,7 @@ def test_every_input_in_every_state(state: State, happened: Input) -> None:
         assert machine.deadline == before
 
 
-@pytest.mark.parametrize("state", sorted(set(State) - OVER, key=by_name))
+@pytest.mark.parametrize("state", [s for s in State if s not in OVER])
 def test_the_application_can_close_in_every_state_and_it_ends(state: State) -> None:
     machine = in_state(state)
     commands = list(machine.feed(I.CLOSE, 0.0))
@@ -82,7 +82,7 @@ def test_the_application_can_close_in_every_state_and_it_ends(state: State) -> N
     assert commands[-1] is C.FINISH
 
 
-@pytest.mark.parametrize("state", sorted(OVER, key=by_name))
+@pytest.mark.parametrize("state", [s for s in State if s in OVER])
 def test_no_command_after_the_end(state: State) -> None:
     for happened in Input:
         machine = in_state(state)
@@ -114,7 +114,7 @@ def test_every_phase_has_a_deadline(state: State, seconds: float, then: State) -
     assert machine.state is then
 
 
-@pytest.mark.parametrize("state", sorted(set(State) - OVER - LIVE - {S.NEW, S.HANGING_UP, S.ENDING}, key=by_name))
+@pytest.mark.parametrize("state", [s for s in State if s not in {*OVER, *LIVE, S.NEW, S.HANGING_UP, S.ENDING}])
 def test_patience_ends_an_outage_in_every_state_in_which_no_link_is_up(state: State) -> None:
     machine = in_state(state, settings=Settings(patience=0.001))
     machine.outage(0.0)

@@ -57,6 +57,7 @@ def test_where_each_is_served(model: str, gemini: str | None, vertex: str | None
             "gemini",
             Profile(
                 platform="gemini",
+                seed_survives=False,
                 model="gemini-3.8-live",
                 turn_survives=True,
                 lost_calls="error_first",
@@ -69,6 +70,7 @@ def test_where_each_is_served(model: str, gemini: str | None, vertex: str | None
             "gemini",
             Profile(
                 platform="gemini",
+                seed_survives=False,
                 model="gemini-3.1-flash-live-preview",
                 input_in_tool_call=False,
                 context_tokens=131_072,
@@ -80,6 +82,7 @@ def test_where_each_is_served(model: str, gemini: str | None, vertex: str | None
             "vertex",
             Profile(
                 platform="vertex",
+                seed_survives=False,
                 model="gemini-live-2.5-flash-native-audio",
                 input_in_tool_call=False,
                 context_tokens=131_072,
@@ -89,7 +92,7 @@ def test_where_each_is_served(model: str, gemini: str | None, vertex: str | None
         (
             models.stranger("my-model"),
             "gemini",
-            Profile(platform="gemini", model="my-model", input_in_tool_call=False, lifetime=600.0),
+            Profile(platform="gemini", model="my-model", seed_survives=False, input_in_tool_call=False, lifetime=600.0),
         ),
     ],
 )

@@ -108,12 +108,14 @@ class Conversation:
         ledger: the tool calls.
         playout: how much of the reply can have been heard.
         reply_owed: the user's turn has ended, and no reply has been completed since.
+        forgotten: the user's audio up to here is not told by the history any more, which has reached its bound.
     """
 
     def __init__(self, history_bound: int = 200) -> None:
         self.ledger = ToolLedger()
         self.playout = Playout()
         self.reply_owed: bool = False
+        self.forgotten: int = 0
         self._turns: deque[_Said] = deque()
         self._bound = history_bound
         self._told = 0
@@ -403,6 +405,7 @@ class Conversation:
             gone = self._turns.popleft()
             if gone.role == "user" and gone.spoken and gone.size and gone.position is not None:
                 self._told = max(self._told, gone.position)
+                self.forgotten = max(self.forgotten, gone.position)
         return said
 
     def __repr__(self) -> str:

@@ -63,7 +63,8 @@ class Outages:
         """
         self._attempt += 1
         self._tried[target] += 1
-        self._handle_failures = self._handle_failures + 1 if closure.facts.resumed and not closure.facts.useful else 0
+        if closure.phase in ("setup", "live"):  # before, the handle had not been shown
+            self._handle_failures = self._handle_failures + 1 if closure.facts.resumed and not closure.facts.useful else 0
         if self._began is None:
             self._began = now - detect
             self._recoveries += 1
@@ -71,6 +72,15 @@ class Outages:
             self._steps = Steps(detect_ms=detect * 1000)
         else:
             self._spent(failed_ms=closure.age * 1000)
+
+    def forgive(self, target: int) -> None:
+        """The last failure was none: an announced or documented end, after something useful had come.
+
+        Args:
+            target: where the link went.
+        """
+        self._attempt = max(0, self._attempt - 1)
+        self._tried[target] = max(0, self._tried[target] - 1)
 
     def consecutive(self, target: int) -> int:
         """Counts the links to one target that failed without a healthy stretch between, the one that fails now included."""
@@ -163,7 +173,7 @@ class Outages:
             outage_age=age,
             patience_left=max(0.0, self._settings.patience - age),
             attempts_left=max(0, self._settings.attempts - self._attempt),
-            recoveries_left=max(0, self._settings.recoveries - self._recoveries),
+            recoveries_left=max(0, self._settings.recoveries + 1 - self._recoveries),
             has_handle=has_handle,
             has_history=has_history,
             handle_failures=self._handle_failures,

@@ -1,0 +1,76 @@
+"""Ten minutes of speech through the simulated service, with fifty faults, in virtual time: nothing said is lost."""
+
+from __future__ import annotations
+
+import random
+import wave
+from importlib.resources import files
+
+import anyio
+import pytest
+
+import unbroken
+from unbroken.events import Event, Recovered, ReplyBegan, ReplyEnded
+from unbroken.testing.service import serve
+from unbroken.testing.stamps import stamp
+from unbroken_gemini.testing import simulator
+
+pytestmark = pytest.mark.anyio
+
+MINUTES = 10
+CONFIG = {"response_modalities": ["AUDIO"], "input_audio_transcription": {}, "output_audio_transcription": {}}
+KINDS = ["1011", "reset", "fin", "1011", "1012", "goaway:3s", "malformed", "1001", "reset", "http-503"]
+
+
+def said() -> bytes:
+    with wave.open(str(files("unbroken.drill") / "speech.wav")) as speech:
+        pcm = speech.readframes(speech.getnframes())
+    return stamp((pcm * (1 + MINUTES * 60 * 32_000 // len(pcm)))[: MINUTES * 60 * 32_000])
+
+
+def schedule(seed: int) -> list[str]:
+    """Fifty faults; a refusal of the upgrade strikes the link after the one that ends a second before."""
+    dice = random.Random(seed)
+    faults: list[str] = []
+    for number in range(50):
+        at, kind = 5.0 + 11.6 * number + dice.uniform(0, 3), KINDS[number % len(KINDS)]
+        faults.append(f"{kind}@{at:.2f}s")
+        if kind.startswith("http"):
+            faults.append(f"reset@{at + 1:.2f}s")
+    return faults
+
+
+@pytest.mark.parametrize("harsh", [False, True], ids=["plain", "harsh"])
+async def test_ten_minutes_with_fifty_faults(harsh: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    pcm = said()
+    events: list[Event] = []
+    async with serve(simulator(harsh=harsh, seed=3), faults=schedule(3), memory=True, seed=3) as service:
+        service.original(pcm)
+        route = [service.target("gemini-3.8-live"), service.target("gemini-3.1-flash-live-preview")]
+        async with unbroken.Runtime(transport=service.transport, random=random.Random(3).random) as runtime:
+            session = runtime.open(route, config=CONFIG)
+
+            async def microphone() -> None:
+                began = anyio.current_time()
+                for number, at in enumerate(range(0, len(pcm), 640)):
+                    session.send_audio(pcm[at : at + 640])
+                    await anyio.sleep_until(began + 0.02 * (number + 1))
+                await anyio.sleep(20)
+                await session.aclose()
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(microphone)
+                events = [event async for event in session]
+        report = service.report()
+    recovered = [event for event in events if isinstance(event, Recovered)]
+    assert len(recovered) >= 45
+    assert report.lost_speech_ms == 0
+    assert sum(event.lost_ms for event in recovered) == 0, "the client says the same"
+    assert report.told_speech_ms > 0 or not any(event.carry == "history" for event in recovered)
+    began = [event.reply for event in events if isinstance(event, ReplyBegan)]
+    ended = [event.reply for event in events if isinstance(event, ReplyEnded)]
+    assert began == ended, "every reply that began has ended, once"
+    links = {link.number: link for link in report.links}
+    for event in recovered:
+        heard = links[event.link].heard
+        assert not heard or heard[0][0] >= event.known_position, "what is known to be heard is not sent again"

@@ -60,8 +60,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         close_first: a resume is refused while the old socket is open, so it is closed before the next dial.
         consumed_index: handle updates say which client message they hold.
         turn_survives: a turn in flight is known to the resumed session, so a reply may be owed there.
-        seed_survives: a resumed session still knows the history that its first link was seeded with; otherwise a context that
-            began with history is carried over by history again, and its handles are not used.
+        seed_survives: a resumed session still knows the history that its first link was seeded with; otherwise a context
+            that began with history is carried over by history again, and its handles are not used.
         lost_calls: what a resumed session does with a tool call that its old link left pending: "ignored" takes no notice;
             "error_first" has to be told that the call failed before anything else, or it eats what the user says next.
         input_in_tool_call: realtime input may be sent while a tool call is pending; otherwise it waits.

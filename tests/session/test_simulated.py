@@ -41,7 +41,7 @@ def schedule(seed: int) -> list[str]:
 
 
 @pytest.mark.parametrize("harsh", [False, True], ids=["plain", "harsh"])
-async def test_ten_minutes_with_fifty_faults(harsh: bool) -> None:  # noqa: FBT001 - a parameter of the test
+async def test_ten_minutes_with_fifty_faults(harsh: bool) -> None:
     pcm = said()
     events: list[Event] = []
     async with serve(simulator(harsh=harsh, seed=3), faults=schedule(3), memory=True, seed=3) as service:

@@ -462,7 +462,7 @@ def diagram() -> str:
         }
         lines += [f"    state {group} {{", *(f"        {_name(state)}" for state in State if state in members), "    }"]
         lines += _arrows(group, common)
-        shared |= dict.fromkeys(members, set(common))
+        shared |= {state: set(common) for state in members}
     for state, row in TABLE.items():
         if state in OVER:
             lines.append(f"    {_name(state)} --> [*]")

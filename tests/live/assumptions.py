@@ -279,7 +279,7 @@ async def media_chunks(service: Service) -> str:
 async def tool_call(service: Service) -> str:
     declared = [{"functionDeclarations": [{"name": "opening_hours", "description": "When the restaurant is open."}]}]
     async with ready(service, tools=declared) as talk:
-        ask(talk, "Call the tool opening_hours now.")
+        ask(talk, "Please call opening_hours now.")
         called = await talk.until("toolCall.functionCalls.id")
         if isinstance(called, Ending):
             return told(called)
@@ -306,12 +306,13 @@ class Assumption:
     sees: str
 
 
+NOT_SERVED = "close 1008 not found not supported"
+INTERNAL = "close 1011 internal error"
+
 ASSUMPTIONS = [
     Assumption("A plain setup is accepted.", "ai.google.dev/api/live", plain_setup, "accepted"),
-    Assumption(
-        "A model that does not exist is refused with 1008.", "livekit/agents#4414", unknown_model, "close 1008 not found"
-    ),
-    Assumption("A retired model is refused with 1008.", "livekit/agents#4414", retired_model, "close 1008 not found"),
+    Assumption("A model that does not exist is refused with 1008.", "livekit/agents#4414", unknown_model, NOT_SERVED),
+    Assumption("A retired model is refused with 1008.", "livekit/agents#4414", retired_model, NOT_SERVED),
     Assumption("An unknown field is refused with 1007.", "pydantic-ai realtime/google.py", unknown_field, "close 1007"),
     Assumption("A second setup is refused with 1007.", "litellm#31494", second_setup, "close 1007"),
     Assumption(
@@ -331,10 +332,8 @@ ASSUMPTIONS = [
     Assumption("Speech and then silence is a turn.", "ai.google.dev/api/live", speech_turn, "transcribed, answered"),
     Assumption("A handle comes after a turn.", "ai.google.dev live-session", handle_after_turn, "came"),
     Assumption("A handle resumes once the old socket is closed.", "ai.google.dev live-session", resume, "accepted"),
-    Assumption(
-        "A resume while the old socket is open is refused.", "aicc2025/sip-to-ai#14", resume_while_open, "close 1011"
-    ),
-    Assumption("A handle of another model is refused.", "ai.google.dev/api/live", resume_elsewhere, "close 1007"),
+    Assumption("A resume beside the old socket is refused.", "aicc2025/sip-to-ai#14", resume_while_open, INTERNAL),
+    Assumption("A handle of another model is refused.", "ai.google.dev/api/live", resume_elsewhere, "close 1007 handle"),
     Assumption("A handle that was never issued is refused.", "public clients", invented_handle, "close 1007 handle"),
     Assumption("mediaChunks is refused.", "gunpal5/Google_GenerativeAI#108", media_chunks, "close 1007 deprecated"),
     Assumption(

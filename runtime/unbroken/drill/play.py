@@ -20,22 +20,27 @@ from unbroken.testing import faults
 from unbroken.testing.intervals import Intervals
 from unbroken.testing.report import LinkReport, Report
 from unbroken.testing.service import SimulatedService, serve
-from unbroken.testing.simulator import Simulator
+from unbroken.testing.simulator import SimulatorFactory
 
 __all__ = ["SIMULATED", "CutStage", "SimulatedStage", "play"]
 
 SIMULATED = "gemini"
 """The simulator that drills take where no real service is asked for."""
 
-_ROUTE = ("gemini-3.8-live", "gemini-3.1-flash-live-preview", "gemini-2.5-flash-native-audio-preview-12-2025")
-"""Three models of the simulated service: two can be lost."""
+_ROUTE = (
+    "gemini-3.8-live",
+    "gemini-3.1-flash-live-preview",
+    "gemini-2.5-flash-native-audio-preview-12-2025",
+    "gemini-2.5-flash-native-audio-preview-09-2025",
+)
+"""Models that the simulated service serves to a drill: three can be lost."""
 
 _CONFIG: Mapping[str, object] = {
     "response_modalities": ["AUDIO"],
     "input_audio_transcription": {},
     "output_audio_transcription": {},
 }
-"""What is asked of a real service: speech, and transcripts, since they are what crosses to another model."""
+"""Speech, and transcripts, since they are what crosses to another model."""
 
 _SETTINGS = Settings(healthy_after=2.0, audio_max_age=60.0)
 """A drill puts into a minute what a week brings: a link that answered is healthy sooner here, so that every fault is judged
@@ -141,10 +146,11 @@ async def play(plan: Plan, console: Console, *, memory: bool = False) -> DrillRe
     """
     if plan.provider is not None:
         models = plan.models or ("gemini-3.8-live",)
-        route = [Target(model=model, provider=plan.provider, config=_CONFIG) for model in models]
+        route = [Target(model=model, provider=plan.provider) for model in models]
         return await _drill(plan, console, route=route, stage=None)
-    simulator: Simulator = registry.load("unbroken.simulators", SIMULATED)(harsh=plan.harsh, seed=plan.seed or 0)
     models = plan.models or _ROUTE
+    make: SimulatorFactory = registry.load("unbroken.simulators", SIMULATED)
+    simulator = make(models=models, harsh=plan.harsh, seed=plan.seed or 0)
     for model in models:  # a name that nobody knows is refused before anything is served
         target = simulator.target(model, base_url="ws://localhost", context=None)
         registry.load("unbroken.providers", target.provider)(target, config=None)
@@ -160,7 +166,7 @@ async def _drill(plan: Plan, console: Console, *, route: Sequence[Target], stage
     strikes = [Struck(fault=strike.name or strike.fault, due=strike.at) for strike in plan.schedule]
     show = Show(console, strikes=strikes, seconds=plan.seconds)
     transport = stage.service.transport if stage is not None and stage.service is not None else None
-    async with unbroken.connect(route, settings=_SETTINGS, transport=transport) as session:
+    async with unbroken.connect(route, config=_CONFIG, settings=_SETTINGS, transport=transport) as session:
         there = stage if stage is not None else CutStage(session)
         drill = Drill(
             session,

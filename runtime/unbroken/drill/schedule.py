@@ -52,6 +52,14 @@ BY_CHANCE: tuple[Strike, ...] = (
 )
 """What a random schedule takes from."""
 
+_COSTLY = {_QUOTA + "@setup", _NO_MODEL + "@setup", _HANDLE + "@setup"}
+"""After each of these a model may be out for the rest of the drill."""
+
+_LOSABLE = 3
+"""So many models a drill's route has to lose."""
+
+_HARMLESS = tuple(strike for strike in BY_CHANCE if strike.fault not in _COSTLY)
+
 _LONGEST = 70.0
 """Seconds up to which one's own faults may be scheduled where no duration is given."""
 
@@ -89,9 +97,12 @@ def random_schedule(seed: int, *, seconds: float) -> tuple[Strike, ...]:
     """
     chance = random.Random(seed)
     strikes: list[Strike] = []
+    left = _LOSABLE
     at = chance.uniform(2.0, 5.0)
     while at < seconds - TAIL:
-        strikes.append(msgspec.structs.replace(chance.choice(BY_CHANCE), at=round(at, 2)))
+        strike = chance.choice(BY_CHANCE if left else _HARMLESS)
+        left -= strike.fault in _COSTLY
+        strikes.append(msgspec.structs.replace(strike, at=round(at, 2)))
         at += chance.uniform(2.0, 8.0)
     return tuple(strikes)
 

@@ -1,0 +1,92 @@
+"""Whole drills on the simulated service, in virtual time: what a minute of faults costs, and that nothing is lost."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from unbroken.drill.audio import read_speech
+from unbroken.drill.plan import make_plan
+from unbroken.drill.play import play
+from unbroken.drill.report import DrillReport, Row
+from unbroken.events import Recovered
+
+pytestmark = pytest.mark.anyio
+
+
+async def drilled(*faults: str, seed: int | None = None, seconds: float | None = None, harsh: bool = False) -> DrillReport:
+    plan = make_plan(speech=read_speech(), faults=faults, seed=seed, seconds=seconds, harsh=harsh)
+    return await play(plan, Console(file=io.StringIO(), width=120), memory=True)
+
+
+def seen(row: Row) -> list[tuple[str, str]]:
+    return [(step.fault, step.action) for step in row.outage.steps] if row.outage is not None else []
+
+
+def recovered(row: Row) -> Recovered:
+    assert row.outage is not None
+    assert row.outage.recovered is not None
+    return row.outage.recovered
+
+
+async def test_the_default_drill_keeps_every_promise_and_decides_by_the_table() -> None:
+    report = await drilled()
+    assert report.broken == ()
+    assert report.service is not None
+    assert report.service.lost_ms == 0
+    assert report.service.speech_ms > 15_000
+    assert report.unprovoked == ()
+    assert {row.fault: seen(row) for row in report.rows} == {
+        "1011": [("server", "retry")],
+        "1011 while the model speaks": [("server", "retry")],
+        "reset while the user speaks": [("network", "retry")],
+        "end of stream, no close frame": [("network", "retry")],
+        "goAway, 3 s ahead": [("planned", "retry")],
+        "malformed message": [("protocol", "retry")],
+        "reset, then HTTP 503": [("network", "retry"), ("server", "retry")],
+        "reset, then handle refused (1007)": [("network", "retry"), ("handle", "retry")],
+        "silence: half-open": [("hung", "retry")],
+        "reset, then no setupComplete": [("network", "retry"), ("hung", "retry")],
+        "reset, then HTTP 429, Retry-After 1": [("network", "retry"), ("quota", "failover")],
+        "reset, then no such model (1008)": [("network", "retry"), ("model", "failover")],
+        "reset, then quota spent (1011)": [("network", "retry"), ("quota", "failover")],
+    }
+    carries = {row.fault: recovered(row).carry for row in report.rows}
+    assert carries["1011"] == "handle"
+    assert carries["reset, then handle refused (1007)"] == "history"
+    assert carries["reset, then quota spent (1011)"] == "history"
+
+
+@pytest.mark.parametrize("seed", range(1, 5))
+async def test_random_drills_lose_nothing(seed: int) -> None:
+    report = await drilled(seed=seed)
+    assert (report.broken, seed) == ((), seed)
+    assert report.seed == seed
+
+
+async def test_a_strike_is_timed_where_it_struck() -> None:
+    report = await drilled("1011@reply+0.2s@2s", seconds=10)
+    row = report.rows[0]
+    assert row.due == 2.0
+    assert row.at is not None
+    assert row.at > 2.5
+    assert row.link == 1
+    assert recovered(row).reply == "cut"
+    assert report.replies.cut == 1
+
+
+async def test_a_fault_of_the_service_as_a_whole_needs_no_outage() -> None:
+    report = await drilled("latency:40ms:10ms@1s", "quiet-audio@2s", seconds=8)
+    assert report.broken == ()
+    assert [(row.link, row.outage, row.survived) for row in report.rows] == [(0, None, True)] * 2
+
+
+async def test_what_cannot_strike_breaks_the_drill() -> None:
+    report = await drilled("1011@tool@1s", seconds=4)
+    assert report.broken == ("Strike 1 (1011@tool) never struck.",)
+
+
+async def test_a_session_that_is_given_up_is_told() -> None:
+    report = await drilled("1007:API key not valid. Please pass a valid API key.@setup@2s", seconds=5)
+    assert report.broken[0].startswith("The session was given up: ")
+    assert not report.rows[0].survived

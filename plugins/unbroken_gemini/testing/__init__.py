@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 
 from unbroken.testing.faults import Fault
 from unbroken.testing.service import SimulatedService, serve
+from unbroken_gemini.models import known
 from unbroken_gemini.testing.behaviour import HARSH, Behaviour
 from unbroken_gemini.testing.service import SimulatedGemini
 from unbroken_gemini.testing.voice import Call, Nothing, Reply, Say
@@ -39,7 +40,12 @@ def simulator(*, models: Sequence[str] = (), harsh: bool = False, seed: int = 0)
         models: the only models that are served; empty: all that the real service serves.
         harsh: with every pitfall that is known of the real service.
         seed: of its dice.
+
+    Raises:
+        UnknownName: a model that is not in the catalog (`SimulatedGemini` itself serves any).
     """
+    for model in models:
+        known(model, platform="gemini")
     return SimulatedGemini(models=models, behaviour=HARSH if harsh else Behaviour(), seed=seed)
 
 

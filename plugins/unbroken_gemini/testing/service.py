@@ -107,6 +107,15 @@ class SimulatedGemini(Simulator):
         self._callers.setdefault(client, Caller())
         return link
 
+    def check(self, strike: faults.Strike) -> None:
+        """Looks at a fault before it is planned.
+
+        Raises:
+            UnknownName: it refuses a model that nobody knows.
+        """
+        if isinstance(strike, faults.RefuseModel) and strike.model not in self.models and CATALOG.find(strike.model) is None:
+            raise UnknownName("model to refuse", strike.model, self.models or [row.name for row in CATALOG])
+
     def strike(self, strike: faults.Strike, *, now: float, times: int | None) -> None:
         """Makes a fault happen that concerns no single connection."""
         count = float("inf") if times is None else times
@@ -118,8 +127,6 @@ class SimulatedGemini(Simulator):
             case faults.Lifetime(seconds=seconds):
                 self.lifetime = seconds
             case faults.RefuseModel(model=model):
-                if model not in self.models and CATALOG.find(model) is None:
-                    raise UnknownName("model to refuse", model, self.models or [row.name for row in CATALOG])
                 self.refused_models.add(model)
             case _:
                 raise ValueError(f"not a fault of the service as a whole: {strike}")

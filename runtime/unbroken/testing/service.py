@@ -99,7 +99,7 @@ class SimulatedService:
         Raises:
             ConfigError: the text is no fault.
         """
-        self.plan.add(parse(fault) if isinstance(fault, str) else fault, now=self.now)
+        self.plan.add(_checked(fault, self.simulator), now=self.now)
         self.wake()
 
     def original(self, pcm: bytes) -> None:
@@ -189,7 +189,7 @@ async def serve(
         ConfigError: a fault that is none, or a port that is taken.
         MissingExtra: TLS needs the package trustme.
     """
-    plan = FaultPlan(parse(fault) if isinstance(fault, str) else fault for fault in faults)
+    plan = FaultPlan(_checked(fault, simulator) for fault in faults)
     certificate = certificates.make() if tls and not memory else None
     network = MemoryNetwork() if memory else None
     listener: anyio.abc.Listener[Any]
@@ -218,6 +218,12 @@ async def serve(
     finally:
         if certificate is not None:
             certificate.discard()
+
+
+def _checked(fault: Fault | str, simulator: Simulator) -> Fault:
+    read = parse(fault) if isinstance(fault, str) else fault
+    simulator.check(read.strike)
+    return read
 
 
 async def _listen(port: int) -> anyio.abc.Listener[Any]:

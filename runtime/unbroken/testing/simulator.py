@@ -114,6 +114,14 @@ class Simulator(ABC):
         """Answers an upgrade."""
 
     @abstractmethod
+    def check(self, strike: Strike) -> None:
+        """Looks at a fault before it is planned.
+
+        Raises:
+            UnknownName: it names something that the service does not have; the text names the near ones.
+        """
+
+    @abstractmethod
     def strike(self, strike: Strike, *, now: float, times: int | None) -> None:
         """Makes a fault happen that concerns no single connection.
 

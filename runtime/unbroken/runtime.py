@@ -8,7 +8,7 @@ import random as _random
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import anyio
 import anyio.abc
@@ -260,7 +260,8 @@ def _policy_crashed(crash: Exception, restarts: int) -> None:
     logger.error("the policy actor crashed and is restarted (%d)", restarts, exc_info=crash)
 
 
-def _innermost(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup) and error.exceptions:
-        error = error.exceptions[0]
-    return error
+def _innermost(error: Exception) -> BaseException:
+    found: BaseException = error
+    while isinstance(found, BaseExceptionGroup):
+        found = cast("BaseExceptionGroup[BaseException]", found).exceptions[0]
+    return found

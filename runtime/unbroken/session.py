@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import anyio
 
@@ -109,7 +109,7 @@ class Session:
         """
         self._check()
         call_id = call.call_id if isinstance(call, ToolCall) else call
-        answer: Mapping[str, Any] = result if isinstance(result, Mapping) else {"output": result}
+        answer = cast("Mapping[str, Any]", result) if isinstance(result, Mapping) else {"output": result}
         self._pipe.answer(call_id, answer, scheduling=scheduling)
         await anyio.lowlevel.checkpoint()
 

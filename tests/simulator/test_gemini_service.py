@@ -788,6 +788,13 @@ def test_the_model_may_say_nothing() -> None:
     assert [c.turn_complete for c in caller.content if c.turn_complete] == [True]
 
 
+@pytest.mark.parametrize("mime", ["audio/pcm", "audio/pcm;rate=0", "audio/pcm;rate=8000", "", "audio/pcm;rate=x"])
+def test_audio_of_any_rate_is_taken(mime: str) -> None:
+    caller = Caller().connect()
+    caller.send(speech(100), mime=mime)
+    assert closed(caller) == "open"
+
+
 # -- The account ------------------------------------------------------------------------------------------------------
 
 

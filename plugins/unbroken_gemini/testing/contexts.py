@@ -54,7 +54,6 @@ class Context:
         transcription: the last transcription of the user's speech; "": none.
         ear: the state of hearing.
         turn: audio since the end of the last turn.
-        speech_from: number of the message in which the user began to speak; None: the user does not.
     """
 
     def __init__(self, *, number: int, session: int, began: float, ear: Ear) -> None:
@@ -76,7 +75,6 @@ class Context:
         self.transcription = ""
         self.ear = ear
         self.turn: list[Piece] = []
-        self.speech_from: int | None = None
         self._settled = self.ledger.copy()  # what had been heard at the end of the last turn
         self._settled_ear = ear.copy()
 
@@ -92,7 +90,6 @@ class Context:
         """Ends the user's turn. Returns the positions that came since the end of the last one."""
         heard = Intervals(r for piece in self.turn for r in piece.ranges)
         self.turn.clear()
-        self.speech_from = None
         self._settled = self.ledger.copy()
         self._settled_ear = self.ear.copy()
         return heard

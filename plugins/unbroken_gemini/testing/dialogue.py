@@ -16,7 +16,7 @@ from unbroken_gemini import wire
 from unbroken_gemini.models import GeminiRow
 from unbroken_gemini.testing import checks, refusals
 from unbroken_gemini.testing.agenda import Agenda
-from unbroken_gemini.testing.contexts import Context, Piece, transcript
+from unbroken_gemini.testing.contexts import Context, Piece, positions_in, transcript
 from unbroken_gemini.testing.ear import RATE, Ear, Heard
 from unbroken_gemini.testing.voice import RATE as VOICE_RATE
 from unbroken_gemini.testing.voice import Call, Nothing, Reply, Say, pieces
@@ -105,7 +105,6 @@ class Dialogue:
         self._role = "" if platform == "gemini" else "model"  # as recorded
         self._stamps = StampReader()
         self._called_at = 0.0
-        self._replies = 0
         self._lost = set(lost)
         self._eats = bool(lost) and row.lost_calls == "error_first" and service.behaviour.lost_calls_eat_input
         config = setup.realtime_input_config or wire.RealtimeInputConfig()
@@ -132,7 +131,7 @@ class Dialogue:
             self._read(given.text, now=now)
         if given.activity_start is not None:
             self.context.ear.speaking = True
-            self._user_begins(message, now=now)
+            self._user_begins(now=now)
         if given.activity_end is not None or given.audio_stream_end:
             self._settle_stamps(message, now=now)
             if self.context.ear.stop():
@@ -185,7 +184,7 @@ class Dialogue:
 
     def _hear(self, blob: wire.Blob, *, message: int, now: float) -> None:
         stated = _MIME_RATE.search(blob.mime_type)
-        rate = int(stated[1]) if stated else RATE
+        rate = (int(stated[1]) if stated else RATE) or RATE
         before = self._stamps.unstamped
         ranges = self._stamps.feed(blob.data) if rate == RATE else []
         self.account.unstamped += self._stamps.unstamped - before if rate == RATE else len(blob.data) // 2 * RATE // rate
@@ -195,7 +194,7 @@ class Dialogue:
         if len(ranges) == 1 and ranges[0][1] - ranges[0][0] == len(blob.data) // 2:
             self._service.heard_level(ranges[0], heard.loud, link=self._link)
         if heard.began:
-            self._user_begins(message, now=now)
+            self._user_begins(now=now)
         if heard.ended:
             self._turn_over(now=now)
 
@@ -212,8 +211,7 @@ class Dialogue:
             self._keep(ranges, message=message, now=now)
         self.account.unstamped += self._stamps.unstamped - before
 
-    def _user_begins(self, message: int, *, now: float) -> None:
-        self.context.speech_from = message
+    def _user_begins(self, *, now: float) -> None:
         if self._setup.explicit_vad_signal:
             self._signal("VAD_SIGNAL_TYPE_SOS", now)
         if self._interruptible:
@@ -239,7 +237,7 @@ class Dialogue:
         """The user has written; nothing ("") asks for an answer to what is known."""
         if text:
             self.context.texts.append(text)
-            self.context.told.update(self._service.quoted(text))
+            self.context.told.update(positions_in(text))
             self.context.tokens += len(text) // 4 + 1
         self.context.turns += 1
         if _NO_ANSWER in text:
@@ -281,7 +279,6 @@ class Dialogue:
 
     def _say(self, reply: Say, now: float) -> None:
         self.speaking = True
-        self._replies += 1
         behaviour = self._service.behaviour
         if reply.thought:
             part = wire.Part(text=reply.thought, thought=True)

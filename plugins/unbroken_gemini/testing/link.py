@@ -326,14 +326,14 @@ class GeminiLink(SimulatedLink):
     def _limit(self, context: Context, now: float) -> None:
         behaviour = self._service.behaviour
         ends = now + self._service.lifetime
-        if behaviour.early_goaway is not None:
-            self._agenda.put(now + 1.0, lambda t: self._announce(behaviour.early_goaway or 0.0, t))
-            ends = min(ends, now + 1.0 + behaviour.early_goaway)
-        elif self._setup.context_window_compression is None and context.began + behaviour.session_limit <= ends:
-            ends = context.began + behaviour.session_limit
+        if (early := behaviour.early_goaway) is not None:
+            self._agenda.put(now + 1.0, lambda t: self._announce(early, t))
+            ends = min(ends, now + 1.0 + early)
         else:
             lead = min(behaviour.goaway_lead, self._service.lifetime / 2)
             self._agenda.put(ends - lead, lambda t: self._announce(lead, t))
+        if self._setup.context_window_compression is None:
+            ends = min(ends, max(now, context.began + behaviour.session_limit))
         self._agenda.put(ends, refusals.DEADLINE)
 
     def _announce(self, time_left: float, now: float) -> None:

@@ -21,7 +21,7 @@ from unbroken_gemini.models import CATALOG
 from unbroken_gemini.testing import checks, refusals
 from unbroken_gemini.testing.accounts import Caller, report_of
 from unbroken_gemini.testing.behaviour import Behaviour
-from unbroken_gemini.testing.contexts import Context, Handle, positions_in
+from unbroken_gemini.testing.contexts import Context, Handle
 from unbroken_gemini.testing.ear import Ear
 from unbroken_gemini.testing.link import GeminiLink
 from unbroken_gemini.testing.script import Script
@@ -203,10 +203,6 @@ class SimulatedGemini(Simulator):
         mine = next(other for other in self._links if other.number == link)
         dialogues = [other.dialogue for other in self._links if other.client == mine.client and other is not mine]
         return next((dialogue.context.asked for dialogue in reversed(dialogues) if dialogue is not None), 0)
-
-    def quoted(self, text: str) -> Iterable[Range]:
-        """Returns the positions that a text quotes of transcripts."""
-        return positions_in(text)
 
     def sent(self, ranges: Sequence[Range], *, link: int) -> list[Range]:
         """Takes note of what a client has sent. Returns what of it had been sent on an earlier connection."""

@@ -12,9 +12,11 @@ import pytest
 from unbroken.abc import Endpoint, Socket
 from unbroken.decisions import Ending
 from unbroken.errors import ConfigError, DialFailed, SocketEnded
+from unbroken.testing.cancel import cancel_everywhere
 from unbroken.testing.faults import Close, Fault
 from unbroken.testing.service import SimulatedService
 from unbroken.testing.stamps import stamp
+from unbroken.transports.memory import MemoryNetwork
 from unbroken_gemini import codec, wire
 from unbroken_gemini.testing import HARSH, Behaviour, simulated
 
@@ -330,12 +332,33 @@ async def test_audio_is_counted_over_connections() -> None:
         assert [link.first_position for link in report.links] == [0, 980 * 16]
 
 
+def network_of(service: SimulatedService) -> MemoryNetwork:
+    assert service.network is not None
+    return service.network
+
+
 async def test_nothing_is_left_when_the_service_ends() -> None:
-    network: Any = None
-    async with simulated(memory=True, faults=["silence@1s"]) as service:
-        network = service.transport._connect.__self__  # type: ignore[union-attr]
-        async with dialled(service, settle=3) as silent:
-            assert silent.ending is None
-            async with dialled(service) as live:
-                assert live.live
-    assert network.open_ends == 0
+    async with simulated(memory=True, faults=["silence@1s"]) as service, dialled(service, settle=3) as silent:
+        assert silent.ending is None
+        async with dialled(service) as live:
+            assert live.live
+    assert network_of(service).open_ends == 0
+
+
+async def test_cancelled_anywhere_it_leaves_nothing_open() -> None:
+    networks: list[MemoryNetwork] = []
+
+    async def scenario() -> None:
+        async with simulated(memory=True, behaviour=CALM, replies=["Hi."], faults=["1011@#3"]) as service:
+            networks.append(network_of(service))
+            async with dialled(service, settle=0.1) as client:
+                client.say(realtimeInput={"text": "hello"})
+                await anyio.sleep(0.4)
+                client.say(realtimeInput={"text": "and again"})
+                await ending(client)
+
+    def check() -> None:
+        assert all(network.open_ends == 0 for network in networks)
+        networks.clear()
+
+    assert await cancel_everywhere(scenario, check=check) > 50

@@ -2,7 +2,10 @@
 
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.simulator.caller import ALPHA, CALM, GEMINI, MS, PUBLISHER, VERTEX, Caller, silence, speech
 
 from unbroken.testing.faults import HttpStatus, parse
@@ -859,3 +862,25 @@ def test_clients_are_told_apart_by_their_credentials() -> None:
     assert service.report(client="k").heard_ms == 1000
     assert service.report(client="other").heard_ms == service.report().heard_ms == 400
     assert len(service.report().links) == 1
+
+
+# -- Anything at all --------------------------------------------------------------------------------------------------
+
+NAMES = ["setup", "model", "clientContent", "turns", "parts", "text", "inlineData", "data", "mimeType", "turnComplete"]
+NAMES += ["realtimeInput", "audio", "activityStart", "mediaChunks", "toolResponse", "functionResponses", "id", "response"]
+NAMES += ["sessionResumption", "handle", "tools", "functionDeclarations", "name", "generationConfig", "contextUpdate"]
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8) | st.just("AAAA"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.lists(ANYTHING, max_size=4))
+def test_no_message_breaks_the_service(messages: list[Any]) -> None:
+    caller = Caller().connect(tools=TOOLS)
+    for message in messages:
+        caller.link.receive(msgspec.json.encode(message), now=caller.now)
+        caller.run(0.5)
+    caller.run(5)
+    assert caller.close is None or caller.close.code in (1007, 1008)

@@ -38,6 +38,7 @@ class SimulatedService:
     Attributes:
         simulator: the provider's part.
         base_url: where it is: "https://…", or "ws://…" without TLS.
+        network: where it is served in memory, which counts what is left open; None: it is on loopback.
         transport: for the runtime, where it is served in memory; None: its own will do.
         ssl_context: the client's TLS context, which trusts the service; None: there is no TLS.
         ca_file: the certificate authority for clients that want a file; None: there is no TLS.
@@ -56,6 +57,7 @@ class SimulatedService:
     ) -> None:
         self.simulator = simulator
         self.base_url = base_url
+        self.network = network
         self.transport: Transport | None = None
         if network is not None:
             self.transport = WebSocketTransport(connect=network.connect, proxy=False)

@@ -14,24 +14,26 @@ from unbroken.config import Secret
 from unbroken.events import (
     ActivityMark,
     Audio,
-    GenerationComplete,
-    GoAway,
-    HandleIssued,
     Interrupted,
     ModelTranscript,
-    ProviderFault,
-    SetupDone,
-    Skipped,
     Text,
     ToolCall,
     ToolCallCancelled,
     ToolResult,
     Turn,
-    TurnComplete,
     Usage,
     UserActivity,
     UserText,
     UserTranscript,
+)
+from unbroken.wire import (
+    GenerationComplete,
+    GoAway,
+    HandleIssued,
+    ProviderFault,
+    SetupDone,
+    Skipped,
+    TurnComplete,
     WireEvent,
 )
 from unbroken_gemini import codec, wire

@@ -14,7 +14,8 @@ import msgspec
 from unbroken.config import Secret, Target
 from unbroken.core.classify import Rule
 from unbroken.decisions import Decision, Ending, Fault, Situation
-from unbroken.events import ActivityMark, ToolResult, Turn, UserText, WireEvent
+from unbroken.events import ActivityMark, ToolResult, Turn, UserText
+from unbroken.wire import WireEvent
 
 __all__ = [
     "Connection",

@@ -1,4 +1,4 @@
-"""What a conversation consists of: what the wire says, what the application sees, and what it says.
+"""What a conversation consists of: what the application sees of it, and what it says.
 
 Audio is bytes of signed 16-bit little-endian mono PCM everywhere; positions in the user's audio are samples since the
 session began; durations named ``*_ms`` are milliseconds, all other times seconds. ``link`` is the link's number within its
@@ -12,7 +12,6 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from unbroken.config import Secret
 from unbroken.decisions import Carry, Closure, Decision, Fault
 
 __all__ = [
@@ -21,31 +20,23 @@ __all__ = [
     "Connected",
     "Escalated",
     "Event",
-    "GenerationComplete",
-    "GoAway",
-    "HandleIssued",
     "Interrupted",
     "ModelTranscript",
     "OutageBegan",
-    "ProviderFault",
     "Recovered",
     "ReplyBegan",
     "ReplyEnded",
-    "SetupDone",
-    "Skipped",
     "Steps",
     "Text",
     "ToolCall",
     "ToolCallCancelled",
     "ToolResult",
     "Turn",
-    "TurnComplete",
     "Usage",
     "UserActivity",
     "UserText",
     "UserTranscript",
     "Waiting",
-    "WireEvent",
 ]
 
 ReplyEnd = Literal["complete", "interrupted", "cut"]
@@ -168,103 +159,6 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     output_details: Mapping[str, int] = {}
 
 
-# -- What a provider's wire says to the runtime -----------------------------------------------------------------------
-
-
-class SetupDone(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The provider accepted the setup.
-
-    Attributes:
-        session_id: the provider's id; "": it gave none.
-    """
-
-    session_id: str = ""
-
-
-class GenerationComplete(msgspec.Struct, frozen=True, tag=True):
-    """The model has produced all of its reply; it may still be played."""
-
-
-class TurnComplete(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The model's turn is over.
-
-    Attributes:
-        reason: why, where it did not simply end ("MALFORMED_FUNCTION_CALL", …); "": it simply ended.
-        more: the provider said that more output follows by itself.
-    """
-
-    reason: str = ""
-    more: bool = False
-
-
-class GoAway(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The provider announces the end of this connection.
-
-    Attributes:
-        time_left: seconds until it ends.
-    """
-
-    time_left: float
-
-
-class HandleIssued(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The provider's word on session resumption.
-
-    Attributes:
-        handle: the newest handle; None: none was given (keep the last one).
-        resumable: the session could be resumed from this very moment.
-        consumed_index: the last client message, counted from 0 for the setup on this link, that the handle holds (Vertex);
-            None: the provider does not say.
-    """
-
-    handle: Secret | None = None
-    resumable: bool = False
-    consumed_index: int | None = None
-
-
-class ProviderFault(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """An error that the provider sent as a message; the link is closed and classified by it.
-
-    Attributes:
-        code: a number the provider gave (an HTTP or gRPC status, a close code); None: it gave none.
-        reason: its words.
-    """
-
-    code: int | None = None
-    reason: str = ""
-
-
-class Skipped(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A message or a part of one that this version does not know; it was skipped and is counted.
-
-    Attributes:
-        what: the name of what was skipped.
-    """
-
-    what: str
-
-
-WireEvent: TypeAlias = (
-    Audio
-    | Text
-    | UserTranscript
-    | ModelTranscript
-    | ToolCall
-    | ToolCallCancelled
-    | Interrupted
-    | UserActivity
-    | Usage
-    | SetupDone
-    | GenerationComplete
-    | TurnComplete
-    | GoAway
-    | HandleIssued
-    | ProviderFault
-    | Skipped
-)
-"""What a provider's `unbroken.abc.Connection` makes of received bytes."""
-
-
 # -- What only the application sees -----------------------------------------------------------------------------------
 
 
@@ -356,7 +250,7 @@ class OutageBegan(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         fault: what that means.
         decision: what is done.
         because: the fault's and the decision's sentences, for people.
-        attempt: links that failed within this outage so far.
+        attempt: links that failed in a row so far: over outages too, where no healthy stretch lay between.
         fallback: the decision was the built-in one, because the session's policy failed or was late.
     """
 
@@ -371,10 +265,10 @@ class OutageBegan(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """No link is up and none is dialled for a while: the time to say something to the caller.
+    """No link is up and none is dialled for a while. A long one is the time to say something to the caller.
 
     Attributes:
-        seconds: until the next attempt.
+        seconds: until the next attempt; from a few hundredths (backoff) to minutes (a spent quota).
         target: where it will go.
         because: one plain sentence.
         patience_left: seconds until the session escalates.
@@ -393,7 +287,7 @@ class Recovered(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         link: the link that carries the session now.
         target: where it goes.
         failed_over: the target is another one than before the outage.
-        planned: the end had been announced or was documented, and was met by a handover.
+        planned: the last end before this link was announced or is documented, and something useful had come before it.
         carry: how the conversation crossed.
         steps: how long the steps took.
         attempts: links tried.
@@ -402,7 +296,8 @@ class Recovered(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         lost_ms: audio with speech in it that no link will carry: too old, dropped at the journal's bound, or refused.
         silence_ms: silence before the first speech that was left out of the replay.
         told_ms: audio that crossed as a transcript in the history.
-        known_position: samples: up to here the model is known to hold the user's audio, by snapshot or transcript.
+        known_position: samples: up to here the user's audio is done with: the model holds it by snapshot or transcript, or
+            has answered it; what was answered and is told by neither is in ``lost_ms``.
         replay_position: samples: from here the user's audio was sent again.
         reply: what became of the reply in flight: "none" was, it was "cut", or one is "owed" and was asked for again.
         tools: calls in flight that the new link does not know; their results go as context.
@@ -433,7 +328,7 @@ class Escalated(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         because: one plain sentence.
         advice: what a person can do about it; "": nothing is known.
         fault: the last fault; None: no fault of a link but a bug or a bound of this side.
-        story: every decision of the outage that led here, in order.
+        story: the decisions since a link was last healthy, in order, the last 64 of them.
     """
 
     because: str

@@ -12,8 +12,9 @@ from unbroken.abc import Connection, Provider, Socket, Transport, TransportStep
 from unbroken.config import Secret
 from unbroken.decisions import Cause, Closure, Ending, Facts, Phase
 from unbroken.errors import ConfigError, LinkError, WireError
-from unbroken.events import ProviderFault, SetupDone, Steps, Turn, WireEvent
+from unbroken.events import Steps, Turn
 from unbroken.messages import LinkDown, LinkStep, LinkUp
+from unbroken.wire import ProviderFault, SetupDone, WireEvent
 
 __all__ = ["Crossing", "Link", "LinkMessage", "Receiver"]
 

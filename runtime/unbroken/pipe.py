@@ -23,22 +23,11 @@ from unbroken.core.conversation import Conversation, Outcome
 from unbroken.core.journal import Journal, Plan
 from unbroken.core.outbox import AudioSpan, Item, Outbox, Pinned
 from unbroken.decisions import Carry
-from unbroken.events import (
-    ActivityMark,
-    GoAway,
-    HandleIssued,
-    Skipped,
-    ToolCall,
-    ToolCallCancelled,
-    ToolResult,
-    Turn,
-    Usage,
-    UserText,
-    WireEvent,
-)
+from unbroken.events import ActivityMark, ToolCall, ToolCallCancelled, ToolResult, Turn, Usage, UserText
 from unbroken.link import Crossing, Link
 from unbroken.messages import Account, Announced, Lag, LinkDown, Milestone, Progress, Released, Replay
 from unbroken.outlet import Outlet
+from unbroken.wire import GoAway, HandleIssued, Skipped, WireEvent
 
 __all__ = ["AudioPipe", "PipeMessage"]
 

@@ -8,25 +8,21 @@ from unbroken.core.conversation import Conversation, Outcome
 from unbroken.events import (
     Audio,
     Event,
-    GenerationComplete,
-    GoAway,
     Interrupted,
     ModelTranscript,
     ReplyBegan,
     ReplyEnded,
-    SetupDone,
     Text,
     ToolCall,
     ToolCallCancelled,
     ToolResult,
     Turn,
-    TurnComplete,
     Usage,
     UserActivity,
     UserText,
     UserTranscript,
-    WireEvent,
 )
+from unbroken.wire import GenerationComplete, GoAway, SetupDone, TurnComplete, WireEvent
 
 SECOND = Audio(bytes(48_000), 24_000)
 

@@ -14,7 +14,6 @@ from unbroken.core.outbox import Outbox, Pinned
 from unbroken.events import (
     Audio,
     Event,
-    GenerationComplete,
     Interrupted,
     ModelTranscript,
     ReplyBegan,
@@ -24,11 +23,10 @@ from unbroken.events import (
     ToolCallCancelled,
     ToolResult,
     Turn,
-    TurnComplete,
     UserActivity,
     UserTranscript,
-    WireEvent,
 )
+from unbroken.wire import GenerationComplete, TurnComplete, WireEvent
 
 PIECE = Audio(bytes(480), 24_000)
 KEYS = st.sampled_from([("f", 1), ("f", 2), ("g", 1)])

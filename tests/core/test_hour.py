@@ -14,7 +14,8 @@ from unbroken.core.outbox import AudioSpan, Outbox
 from unbroken.core.policy import DefaultPolicy
 from unbroken.core.rules import in_order
 from unbroken.decisions import Carry, Closure, Ending, Facts, FailOver, Retry, TargetState
-from unbroken.events import Audio, GenerationComplete, Steps, TurnComplete, UserTranscript, WireEvent
+from unbroken.events import Audio, Steps, UserTranscript
+from unbroken.wire import GenerationComplete, TurnComplete, WireEvent
 
 RATE = 16_000
 STEP = 320

@@ -14,25 +14,19 @@ from unbroken.errors import WireError
 from unbroken.events import (
     ActivityMark,
     Audio,
-    GenerationComplete,
-    GoAway,
-    HandleIssued,
     Interrupted,
     ModelTranscript,
-    ProviderFault,
-    SetupDone,
-    Skipped,
     Text,
     ToolCall,
     ToolCallCancelled,
     ToolResult,
     Turn,
-    TurnComplete,
     Usage,
     UserActivity,
     UserText,
     UserTranscript,
 )
+from unbroken.wire import GenerationComplete, GoAway, HandleIssued, ProviderFault, SetupDone, Skipped, TurnComplete
 from unbroken_gemini import codec, models, wire
 from unbroken_gemini.connection import GeminiConnection, Plan
 

@@ -9,18 +9,8 @@ from typing import Any
 
 import pytest
 
-from unbroken.events import (
-    Audio,
-    GenerationComplete,
-    ModelTranscript,
-    SetupDone,
-    Text,
-    ToolCall,
-    TurnComplete,
-    Usage,
-    UserTranscript,
-    WireEvent,
-)
+from unbroken.events import Audio, ModelTranscript, Text, ToolCall, Usage, UserTranscript
+from unbroken.wire import GenerationComplete, SetupDone, TurnComplete, WireEvent
 from unbroken_gemini import codec, models
 from unbroken_gemini.connection import GeminiConnection, Plan
 

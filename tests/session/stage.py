@@ -14,26 +14,11 @@ import anyio.abc
 from unbroken.abc import Connection, Endpoint, Profile, Provider
 from unbroken.config import Secret, Target
 from unbroken.errors import SocketEnded, WireError
-from unbroken.events import (
-    ActivityMark,
-    Audio,
-    GenerationComplete,
-    GoAway,
-    HandleIssued,
-    Interrupted,
-    ProviderFault,
-    SetupDone,
-    ToolCall,
-    ToolResult,
-    Turn,
-    TurnComplete,
-    UserText,
-    UserTranscript,
-    WireEvent,
-)
+from unbroken.events import ActivityMark, Audio, Interrupted, ToolCall, ToolResult, Turn, UserText, UserTranscript
 from unbroken.transports.memory import MemoryListener, MemoryNetwork
 from unbroken.transports.server import ServerWebSocket, receive_upgrade
 from unbroken.transports.websocket import WebSocketTransport
+from unbroken.wire import GenerationComplete, GoAway, HandleIssued, ProviderFault, SetupDone, TurnComplete, WireEvent
 
 RATE = 16_000
 FRAME = 640

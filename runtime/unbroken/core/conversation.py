@@ -13,7 +13,6 @@ from unbroken.decisions import Carry
 from unbroken.events import (
     Audio,
     Event,
-    GenerationComplete,
     Interrupted,
     ModelTranscript,
     ReplyBegan,
@@ -24,13 +23,12 @@ from unbroken.events import (
     ToolCallCancelled,
     ToolResult,
     Turn,
-    TurnComplete,
     Usage,
     UserActivity,
     UserText,
     UserTranscript,
-    WireEvent,
 )
+from unbroken.wire import GenerationComplete, TurnComplete, WireEvent
 
 __all__ = ["Conversation", "Outcome"]
 

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import hypothesis
 import pytest
 
 from unbroken.testing import virtual
+
+# how long an example takes says something of the machine, and nothing of the code
+hypothesis.settings.register_profile("unbroken", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("unbroken")
 
 
 @pytest.fixture(params=["asyncio", "trio"])

@@ -83,8 +83,14 @@ def test_a_duration_cuts_the_default_schedule() -> None:
 def test_the_same_seed_makes_the_same_schedule() -> None:
     one, same, other = (random_schedule(seed, seconds=600) for seed in (1, 1, 2))
     assert one == same != other
-    assert {strike.fault for strike in one} == {strike.fault for strike in BY_CHANCE}
     assert all(2 <= strike.at < 600 - TAIL for strike in one)
+
+
+def test_chance_knows_every_fault_and_spares_a_model() -> None:
+    schedules = [random_schedule(seed, seconds=120) for seed in range(30)]
+    assert {strike.fault for schedule in schedules for strike in schedule} == {strike.fault for strike in BY_CHANCE}
+    costly = [sum(strike.fault.endswith("@setup") for strike in schedule) for schedule in schedules]
+    assert max(costly) == 3, "the route of a drill has four models"
 
 
 def test_a_real_service_is_only_cut() -> None:

@@ -304,7 +304,8 @@ async def test_a_server_that_hangs_up_on_tls(certificates: Certificates) -> None
 
     async with tcp_server(handle) as port:
         ending = await fail_to_open(f"wss://localhost:{port}/", context=certificates.client)
-    assert ending == Ending(cause="tls", reason="eof in the TLS handshake")
+    assert ending.cause == "tls"
+    assert "eof" in ending.reason.lower()  # in OpenSSL's words or in ours, by the version of Python
 
 
 async def test_a_refused_upgrade_over_tls(certificates: Certificates) -> None:

@@ -81,7 +81,7 @@ async def _measure(frames: int, rounds: int) -> None:
         post=lambda message: None,
         find=lambda number: wire,  # type: ignore[arg-type,return-value]
     )
-    pipe.handle(Replay(link=1, target="bench", carry="nothing"))
+    pipe.handle(Replay(link=1, target="bench"))
 
     def down() -> None:
         pipe.deliver(1, connection.receive(REPLY))

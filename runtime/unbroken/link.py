@@ -9,14 +9,14 @@ import anyio
 import msgspec
 
 from unbroken.abc import Connection, Provider, Socket, Transport, TransportStep
-from unbroken.config import Secret
+from unbroken.core.continuity import Crossing
 from unbroken.decisions import Cause, Closure, Ending, Facts, Phase
 from unbroken.errors import ConfigError, LinkError, WireError
-from unbroken.events import Steps, Turn
+from unbroken.events import Steps
 from unbroken.messages import LinkDown, LinkStep, LinkUp
 from unbroken.wire import ProviderFault, SetupDone, WireEvent
 
-__all__ = ["Crossing", "Link", "LinkMessage", "Receiver"]
+__all__ = ["Link", "LinkMessage", "Receiver"]
 
 LinkMessage = LinkStep | LinkUp
 
@@ -28,18 +28,6 @@ _OVERDUE: Final[dict[str, Cause]] = {
     "upgrade": "upgrade_deadline",
     "setup": "setup_deadline",
 }
-
-
-class Crossing(msgspec.Struct, frozen=True, kw_only=True):
-    """What a link is given to take the conversation over with.
-
-    Attributes:
-        handle: resume by it; None: a fresh session of the provider.
-        history: turns to replay on a fresh session.
-    """
-
-    handle: Secret | None = None
-    history: tuple[Turn, ...] = ()
 
 
 class Receiver(Protocol):

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from unbroken.decisions import Carry, Closure, Decision, Fault, Phase, Situation
+from unbroken.decisions import Closure, Decision, Fault, Phase, Situation
 from unbroken.events import Steps
 
 __all__ = [
@@ -78,14 +78,12 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     Attributes:
         link: the link.
         target: where it goes, ``provider/model``.
-        carry: how the conversation crossed.
         drop_media: the audio kept over the outage is not replayed.
         round_trip: seconds, of the path.
     """
 
     link: int
     target: str
-    carry: Carry
     drop_media: bool = False
     round_trip: float = 0.0
 

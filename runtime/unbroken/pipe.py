@@ -7,7 +7,6 @@ called in the link's. The mailbox carries control only, and the actor's one dead
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -17,15 +16,14 @@ import msgspec
 from unbroken.abc import Profile
 from unbroken.actors.actor import Actor
 from unbroken.actors.mailbox import Mailbox, Overflow
-from unbroken.config import Secret, Settings
-from unbroken.core.audio import SpeechDetector, is_quiet, ms
-from unbroken.core.conversation import Conversation, Outcome
-from unbroken.core.journal import Journal, Plan
-from unbroken.core.outbox import AudioSpan, Item, Outbox, Pinned
-from unbroken.decisions import Carry
+from unbroken.config import Settings
+from unbroken.core.audio import SpeechDetector, is_quiet
+from unbroken.core.continuity import Continuity
+from unbroken.core.conversation import Outcome
+from unbroken.core.outbox import AudioSpan, Item, Pinned
 from unbroken.events import ActivityMark, ToolCall, ToolCallCancelled, ToolResult, Turn, Usage, UserText
-from unbroken.link import Crossing, Link
-from unbroken.messages import Account, Announced, Lag, LinkDown, Milestone, Progress, Released, Replay
+from unbroken.link import Link
+from unbroken.messages import Announced, Lag, LinkDown, Milestone, Progress, Released, Replay
 from unbroken.outlet import Outlet
 from unbroken.wire import GoAway, HandleIssued, Skipped, WireEvent
 
@@ -49,34 +47,12 @@ _UNSENT = 256 * 1024
 _NEAR = 10.0
 """Seconds before its announced end in which whatever ends a link is put down to that; 300 s are announced, too."""
 
-_REDIAL = 2.0
-"""Seconds that a replay may be away yet when it is asked whether a snapshot is too old for it."""
-
 _FULL = 0.95
 """Share of the context window above which a refusal is put down to it."""
 
 
 _IN_TOOL_CALL = "tool call"
 _LOST_CALL = {"error": "The line was cut during this call. If its result comes, it will be told in words."}
-
-
-class _Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """A resumption handle, and what it holds."""
-
-    target: str
-    handle: Secret
-    position: int
-    seq: int
-
-
-class _Way(msgspec.Struct, frozen=True, kw_only=True):
-    """How the next link takes over: decided at its dial, carried out when it is up."""
-
-    carry: Carry = "nothing"
-    known: int = 0
-    seq: int = 0
-    told: int = 0
-    written_off: int = 0
 
 
 class AudioPipe(Actor[Replay]):
@@ -103,33 +79,23 @@ class AudioPipe(Actor[Replay]):
     ) -> None:
         super().__init__(Mailbox(name=f"{name} pipe", capacity=64, overflow=Overflow.FAIL))
         self.rate = profile.input_rate
-        self.journal = Journal(rate=self.rate, bound=settings.journal_bound)
-        self.outbox = Outbox()
-        self.conversation = Conversation(settings.history_bound)
+        self.continuity = Continuity(rate=self.rate, settings=settings)
+        self.journal = self.continuity.journal
+        self.outbox = self.continuity.outbox
+        self.conversation = self.continuity.conversation
         self.skipped = 0
         """Messages, or parts of them, that this version does not know."""
         self._speech = SpeechDetector(rate=self.rate)
-        self._settings = settings
+        self._nudge = settings.nudge
         self._outlet = outlet
         self._post = post
         self._find = find
         self._link: Link | None = None
         self._profile = profile
-        self._target = ""
-        self._way = _Way()
-        self._snapshot: _Snapshot | None = None
-        self._base = 0
-        self._seeded = False
-        self._answered = 0
-        self._acknowledged = 0
-        self._ends: deque[int] = deque(maxlen=16)
         self._lag = _LAG
         self._last_output = -math.inf
         self._wire_facts: dict[str, bool] = {}
         self._ends_at = math.inf
-        self._account = Account()
-        self._unreported = 0.0
-        self._owed = False
         self._up_at = 0.0
         self._paced_from: tuple[float, int] | None = None
         self._tick = math.inf
@@ -189,7 +155,7 @@ class AudioPipe(Actor[Replay]):
         for event in events:
             match event:
                 case HandleIssued():
-                    self._issued(event)
+                    self.continuity.issued(event)
                 case GoAway(time_left=time_left):
                     self._ends_at = min(self._ends_at, now + time_left)
                     self._post(Announced(link=link, time_left=time_left))
@@ -199,7 +165,7 @@ class AudioPipe(Actor[Replay]):
                     outcome = self.conversation.on_event(event, link=link, now=now, heard=self.journal.heard)
                     self._come(outcome, now)
                     if isinstance(event, ToolCall | ToolCallCancelled):
-                        self._gate(link, now)
+                        self._gate(outcome, link, now)
                     if type(event) is Usage and self._profile.context_tokens:
                         used = event.input_tokens + event.output_tokens
                         self._wire_facts["context_full"] = used >= _FULL * self._profile.context_tokens
@@ -218,7 +184,7 @@ class AudioPipe(Actor[Replay]):
             events = self.conversation.link_lost(now)
             for event in events:
                 self._outlet.put(event)
-            self.outbox.close()
+            self.continuity.lost(reported=self._released, cut=bool(events))
             facts = msgspec.structs.replace(
                 down.closure.facts,
                 tool_pending=bool(self.conversation.ledger.waits_for(down.link)),
@@ -226,86 +192,31 @@ class AudioPipe(Actor[Replay]):
                 **self._wire_facts,
             )
             down = msgspec.structs.replace(down, closure=msgspec.structs.replace(down.closure, facts=facts))
-            self._unreported = 0.0 if self._released else self._account.lost_ms
-            self._account = Account(reply="cut" if events else "none")
             self._link, self._paced_from, self._tick = None, None, math.inf
         self._post(down)
 
     # -- from the supervisor ---------------------------------------------------------------------------------------------
-
-    def handle_for(self, target: str) -> Secret | None:
-        """Returns the resumption handle held for a target.
-
-        A handle whose snapshot is so old that speech after it could not be replayed any more is of less use than the history
-        that tells this speech in words, where there is one.
-
-        Args:
-            target: ``provider/model``.
-
-        Returns:
-            The handle; None: none is held, or the history knows more.
-        """
-        snapshot = self._snapshot
-        if snapshot is None or snapshot.target != target:
-            return None
-        said = self.journal.first_speech(snapshot.position, preroll=0.0)
-        age = self.journal.age(said, anyio.current_time())
-        stale = age > self._settings.audio_max_age - _REDIAL and self.conversation.told > snapshot.position
-        return None if stale else snapshot.handle
-
-    def crossing(self, carry: Carry, *, target: str) -> tuple[Crossing, Carry]:
-        """Says what the next link is given, and how the conversation then crosses: by handle where one is held and wanted,
-        else by history where there is any. A handle that is not used is let go: another context begins.
-
-        Args:
-            carry: what was decided.
-            target: where the link goes.
-        """
-        snapshot = self._snapshot
-        handle = self.handle_for(target) if carry == "handle" else None
-        if handle is not None and snapshot is not None:
-            self._way = _Way(carry="handle", known=snapshot.position, seq=snapshot.seq)
-            return Crossing(handle=handle), "handle"
-        self._snapshot = None
-        told = self.conversation.told
-        known = max(told, self._answered)
-        history = self.conversation.history(known) if carry != "nothing" else ()
-        carried: Carry = "history" if history else "nothing"
-        self._way = _Way(
-            carry=carried,
-            known=known,
-            seq=self.outbox.cursor[1] if history else 0,
-            told=max(0, told - self.conversation.forgotten) if history else 0,
-            written_off=self.journal.speech_between(max(told, self._base), known),
-        )
-        return Crossing(history=history), carried
 
     def handle(self, message: Replay) -> None:
         """Makes a link the current one, and begins to replay what it does not know."""
         link = self._find(message.link)
         if link is None or not link.open:
             return
-        now, way = anyio.current_time(), self._way
-        self._profile, self._target, self._link = link.provider.profile, message.target, link
+        now = anyio.current_time()
+        self._profile, self._link = link.provider.profile, link
         self._lag = message.round_trip + _LAG
-        plan = self.journal.plan(
-            known=way.known,
-            carry=way.carry,
+        self.outbox.release_audio(_IN_TOOL_CALL)
+        way, plan = self.continuity.take_over(
+            link.number,
+            target=message.target,
+            seed_survives=self._profile.seed_survives,
             now=now,
-            max_age=self._settings.audio_max_age,
             drop_media=message.drop_media,
-            told=way.told,
         )
-        owed = self.conversation.reply_owed
-        self._take_over(link, plan, way)
-        # where nothing said is sent again, nothing will make the model answer what it owes
-        self._owed = owed and not self.outbox.waiting and not self.journal.speech_between(plan.start, self.journal.end)
-        self._account = self._accounted(plan, way, link.number)
         self._wire_facts, self._ends_at = {"media_flushed": plan.replayed > 0}, math.inf
         self._up_at, self._released = now, False
         if way.carry == "handle" and self._profile.lost_calls == "error_first":
-            lost = self.conversation.ledger.unknown_to(link.number)
-            for call in (call for call in self.conversation.tools_in_flight if call.call_id in lost):
+            for call in self.continuity.lost_calls(link.number):
                 link.send(link.connection.tool_result(ToolResult(call_id=call.call_id, name=call.name, result=_LOST_CALL)))
         link.activate()
         if self._speech.speaking:
@@ -322,42 +233,15 @@ class AudioPipe(Actor[Replay]):
         self._tick = math.inf
         self._drain(now)
 
-    # -- taking over -----------------------------------------------------------------------------------------------------
-
-    def _take_over(self, link: Link, plan: Plan, way: _Way) -> None:
-        self.journal.begin_link(link.number, plan.start)
-        self.journal.settle(plan)
-        self.conversation.begin_link(
-            link.number, known=plan.known, start=plan.start, carry=way.carry, open_turn=plan.lost > 0
-        )
-        self.outbox.release_audio(_IN_TOOL_CALL)
-        self.outbox.rewind(plan.start, way.seq)
-        self.outbox.open()
-        if way.carry != "handle":
-            self._base, self._seeded = way.known, way.carry == "history"
-
-    def _accounted(self, plan: Plan, way: _Way, link: int) -> Account:
-        rate = self.rate
-        return Account(
-            replayed_ms=ms(plan.replayed, rate),
-            uncertain_ms=ms(plan.uncertain, rate),
-            lost_ms=ms(plan.lost + way.written_off, rate) + self._unreported,
-            silence_ms=ms(plan.silence, rate),
-            told_ms=ms(plan.told, rate),
-            known_position=plan.known,
-            replay_position=plan.start,
-            reply="owed" if self._owed and self._settings.nudge else self._account.reply,
-            tools=self.conversation.ledger.unknown_to(link),
-        )
-
     def _release(self, link: Link, now: float) -> None:
         self._released = True
-        if self._owed and self._settings.nudge:
-            link.send(link.connection.text(UserText(text=self._settings.nudge)))
+        account = self.continuity.account
+        if self.continuity.owed and self._nudge:
+            link.send(link.connection.text(UserText(text=self._nudge)))
             self._tell("turn_ended")
-        elif self.journal.speech_between(self._account.replay_position, self.journal.end) and not self._speech.speaking:
+        elif self.continuity.spoken_since(account.replay_position) and not self._speech.speaking:
             self._tell("speech_ended")
-        self._post(Released(link=link.number, catch_up=now - self._up_at, account=self._account))
+        self._post(Released(link=link.number, catch_up=now - self._up_at, account=account))
 
     # -- to the link -----------------------------------------------------------------------------------------------------
 
@@ -411,7 +295,7 @@ class AudioPipe(Actor[Replay]):
             case ActivityMark(mark=mark):
                 link.send(connection.activity(item))
                 if mark == "end":
-                    self._ends.append(self.outbox.position)
+                    self.continuity.activity_ended()
             case ToolResult():
                 self._write_result(link, item)
             case Turn():
@@ -440,53 +324,23 @@ class AudioPipe(Actor[Replay]):
             if not self._wire_facts.get("useful"):
                 self._wire_facts["useful"] = True
                 self._tell("useful")
+        self.continuity.take(outcome, now=now, lag=self._lag)
         if outcome.user_turn_ended:
-            self._acknowledge(now)
             self._tell("turn_ended")
         if outcome.reply_began:
-            self._acknowledged = self.outbox.cursor[1]
             self._tell("reply_began")
         if outcome.reply_ended:
-            self._answered = max(self._answered, self.journal.heard)
             self._tell("reply_ended")
-            self._forget()
-        for event in outcome.events:
-            if type(event) is ToolCall:
-                self._tell("tool_called")
-        for answer in outcome.answers:
-            self.outbox.put(answer, self.outbox.position)
 
-    def _gate(self, link: int, now: float) -> None:
+    def _gate(self, outcome: Outcome, link: int, now: float) -> None:
         """Holds the user's audio while a tool call is pending on this link, where the model takes none then."""
+        if any(type(event) is ToolCall for event in outcome.events):
+            self._tell("tool_called")
         if not self._profile.input_in_tool_call and self.conversation.ledger.waits_for(link):
             self.outbox.hold_audio(_IN_TOOL_CALL)
         else:
             self.outbox.release_audio(_IN_TOOL_CALL)
         self._drain(now)
-
-    def _acknowledge(self, now: float) -> None:
-        """The model has the user's turn: everything up to its end is heard, and every item that was sent before."""
-        if self._ends:
-            heard = self.journal.acknowledge_exactly(self._ends[-1])
-        else:
-            heard = self.journal.acknowledge(now, self._lag)
-        self.conversation.acknowledged(heard)
-        self._acknowledged = self.outbox.cursor[1]
-
-    def _issued(self, issued: HandleIssued) -> None:
-        position = self.journal.snapshot(issued.consumed_index)
-        if issued.handle is None or (self._seeded and not self._profile.seed_survives):
-            return
-        self._snapshot = _Snapshot(target=self._target, handle=issued.handle, position=position, seq=self._acknowledged)
-        self._forget()
-
-    def _forget(self) -> None:
-        """Lets go of what neither the handle nor the history would have to be followed by."""
-        floor, seq = max(self.conversation.told, self._answered), self._acknowledged
-        if self._snapshot is not None:
-            floor, seq = min(floor, self._snapshot.position), min(seq, self._snapshot.seq)
-        self.journal.forget(floor)
-        self.outbox.settle(seq)
 
     def _tell(self, what: Milestone) -> None:
         number = self._link.number if self._link is not None else 0

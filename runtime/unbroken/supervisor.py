@@ -225,7 +225,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         situation = self.outages.situation(
             self._closure,
             target=self.target,
-            has_handle=self.pipe.handle_for(self._targets[self.target].name) is not None,
+            has_handle=self.pipe.continuity.handle_for(self._targets[self.target].name, now=now) is not None,
             has_history=bool(self.pipe.conversation.history()),
             random=self._random(),
             now=now,
@@ -348,7 +348,8 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         provider, target = self._providers[self.target], self._targets[self.target].name
         decision = self._decision
         carry = decision.carry if isinstance(decision, Retry | FailOver) else "nothing"
-        crossing, self._carried = self.pipe.crossing(carry, target=target)
+        crossing = self.pipe.continuity.cross(carry, target=target, now=anyio.current_time())
+        self._carried = crossing.carry
         if carry != "handle":
             self.outages.handle_dropped()
         self._number += 1
@@ -371,7 +372,6 @@ class SessionSupervisor(Actor[SupervisorMessage]):
             Replay(
                 link=self._number,
                 target=self._targets[self.target].name,
-                carry=self._carried,
                 drop_media=drop,
                 round_trip=self._up.round_trip,
             )

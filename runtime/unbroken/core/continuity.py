@@ -1,0 +1,256 @@
+"""What crosses from one link to the next: by which handle or history, from which position, and what became of the rest.
+
+It owns the journal, the outbox and the conversation of a session, and the one question that concerns all three: what does
+the context behind a link hold already?
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import msgspec
+
+from unbroken.config import Secret, Settings
+from unbroken.core.audio import ms
+from unbroken.core.conversation import Conversation, Outcome
+from unbroken.core.journal import Journal, Plan
+from unbroken.core.outbox import Outbox
+from unbroken.decisions import Carry
+from unbroken.events import ToolCall, Turn
+from unbroken.messages import Account
+from unbroken.wire import HandleIssued
+
+__all__ = ["Continuity", "Crossing"]
+
+_REDIAL = 2.0
+"""Seconds that a replay may be away yet when it is asked whether a snapshot is too old for it."""
+
+
+class Crossing(msgspec.Struct, frozen=True, kw_only=True):
+    """What a link is given to take the conversation over with.
+
+    Attributes:
+        carry: how the conversation crosses.
+        handle: resume by it; None: a fresh session of the provider.
+        history: turns to replay on a fresh session.
+        known: samples: up to here the context that the link continues or begins holds the user's audio.
+        seq: the last item of the outbox that it holds.
+        told: samples of the user's audio that cross in words.
+        written_off: samples of speech that were answered before and are told by no transcript: the new context lacks them.
+    """
+
+    carry: Carry = "nothing"
+    handle: Secret | None = None
+    history: tuple[Turn, ...] = ()
+    known: int = 0
+    seq: int = 0
+    told: int = 0
+    written_off: int = 0
+
+
+class _Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """A resumption handle, and what it holds."""
+
+    target: str
+    handle: Secret
+    position: int
+    seq: int
+
+
+class Continuity:
+    """The state of a conversation beyond its links.
+
+    Args:
+        rate: samples per second of the user's audio.
+        settings: the session's bounds.
+
+    Attributes:
+        journal: the user's audio.
+        outbox: the order of what is sent.
+        conversation: what was said, in words, and the tool calls.
+        account: what the last replay did, and what became of what was in flight.
+        owed: the model owes a reply that nothing which is sent again will make it give.
+    """
+
+    def __init__(self, *, rate: int, settings: Settings) -> None:
+        self.journal = Journal(rate=rate, bound=settings.journal_bound)
+        self.outbox = Outbox()
+        self.conversation = Conversation(settings.history_bound)
+        self.account = Account()
+        self.owed = False
+        self._settings = settings
+        self._crossing = Crossing()
+        self._snapshot: _Snapshot | None = None
+        self._target = ""
+        self._seed_survives = True
+        self._seeded = False
+        self._base = 0
+        self._answered = 0
+        self._acknowledged = 0
+        self._ends: deque[int] = deque(maxlen=16)
+        self._unreported = 0.0
+
+    def __repr__(self) -> str:
+        held = f"a handle up to {self._snapshot.position}" if self._snapshot is not None else "no handle"
+        return f"<Continuity {held}, {self._answered} answered, {self.conversation.told} told>"
+
+    # -- What the model has ----------------------------------------------------------------------------------------------
+
+    def activity_ended(self) -> None:
+        """The application's mark for the end of the user's turn was sent."""
+        self._ends.append(self.outbox.position)
+
+    def take(self, outcome: Outcome, *, now: float, lag: float) -> None:
+        """Takes in what an event from the wire says of what the model has.
+
+        Args:
+            outcome: what the conversation made of the event.
+            now: the present.
+            lag: seconds in which the service has taken in what it was sent, at least.
+        """
+        if outcome.user_turn_ended:
+            exact = self.journal.acknowledge_exactly(self._ends[-1]) if self._ends else None
+            self.conversation.acknowledged(self.journal.acknowledge(now, lag) if exact is None else exact)
+        if outcome.user_turn_ended or outcome.reply_began:
+            self._acknowledged = self.outbox.cursor[1]
+        if outcome.reply_ended:
+            self._answered = max(self._answered, self.journal.heard)
+            self._forget()
+        for answer in outcome.answers:
+            self.outbox.put(answer, self.outbox.position)
+
+    def issued(self, event: HandleIssued) -> None:
+        """Takes the provider's word on resumption: the newest handle holds what the model is known to have by now.
+
+        A context that began with history which its handles may not hold gives none that is used.
+        """
+        position = self.journal.snapshot(event.consumed_index)
+        if event.handle is None or (self._seeded and not self._seed_survives):
+            return
+        self._snapshot = _Snapshot(target=self._target, handle=event.handle, position=position, seq=self._acknowledged)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Lets go of what neither the handle nor the history would have to be followed by."""
+        floor, seq = max(self.conversation.told, self._answered), self._acknowledged
+        if self._snapshot is not None:
+            floor, seq = min(floor, self._snapshot.position), min(seq, self._snapshot.seq)
+        self.journal.forget(floor)
+        self.outbox.settle(seq)
+
+    # -- The crossing ----------------------------------------------------------------------------------------------------
+
+    def handle_for(self, target: str, *, now: float) -> Secret | None:
+        """Returns the resumption handle held for a target.
+
+        A handle whose snapshot is so old that speech after it could not be replayed any more is of less use than the history
+        that tells this speech in words, where there is one.
+
+        Args:
+            target: ``provider/model``.
+            now: the present.
+
+        Returns:
+            The handle; None: none is held, or the history knows more.
+        """
+        snapshot = self._snapshot
+        if snapshot is None or snapshot.target != target:
+            return None
+        age = self.journal.age(self.journal.first_speech(snapshot.position, preroll=0.0), now)
+        stale = age > self._settings.audio_max_age - _REDIAL and self.conversation.told > snapshot.position
+        return None if stale else snapshot.handle
+
+    def cross(self, carry: Carry, *, target: str, now: float) -> Crossing:
+        """Says what the next link is given: the handle where one is held and wanted, else the history where there is any.
+
+        A handle that is not used is let go: another context begins.
+
+        Args:
+            carry: what was decided.
+            target: where the link goes.
+            now: the present.
+        """
+        handle = self.handle_for(target, now=now) if carry == "handle" else None
+        if handle is not None and self._snapshot is not None:
+            self._crossing = Crossing(carry="handle", handle=handle, known=self._snapshot.position, seq=self._snapshot.seq)
+            return self._crossing
+        self._snapshot = None
+        told = self.conversation.told
+        known = max(told, self._answered)
+        history = self.conversation.history(known) if carry != "nothing" else ()
+        self._crossing = Crossing(
+            carry="history" if history else "nothing",
+            history=history,
+            known=known,
+            seq=self.outbox.cursor[1] if history else 0,
+            told=max(0, told - self.conversation.forgotten) if history else 0,
+            written_off=self.journal.speech_between(max(told, self._base), known),
+        )
+        return self._crossing
+
+    def take_over(
+        self, link: int, *, target: str, seed_survives: bool, now: float, drop_media: bool
+    ) -> tuple[Crossing, Plan]:
+        """The link that was given the last crossing is up: the outbox goes back to what its context does not hold.
+
+        Args:
+            link: its number.
+            target: where it goes.
+            seed_survives: see `unbroken.abc.Profile`.
+            now: the present.
+            drop_media: the audio kept over the outage is not replayed.
+        """
+        way, owed = self._crossing, self.conversation.reply_owed
+        plan = self.journal.plan(
+            known=way.known,
+            carry=way.carry,
+            now=now,
+            max_age=self._settings.audio_max_age,
+            drop_media=drop_media,
+            told=way.told,
+        )
+        self._target, self._seed_survives = target, seed_survives
+        self.journal.begin_link(link, plan.start)
+        self.journal.settle(plan)
+        self.conversation.begin_link(link, known=plan.known, start=plan.start, carry=way.carry, open_turn=plan.lost > 0)
+        self.outbox.rewind(plan.start, way.seq)
+        self.outbox.open()
+        if way.carry != "handle":
+            self._base, self._seeded = way.known, way.carry == "history"
+        self.owed = owed and not self.outbox.waiting and not self.spoken_since(plan.start)
+        self.account = self._accounted(plan, way, link)
+        return way, plan
+
+    def lost(self, *, reported: bool, cut: bool) -> None:
+        """The current link is over.
+
+        Args:
+            reported: the application was told of the last account.
+            cut: a reply was.
+        """
+        self.outbox.close()
+        self._unreported = 0.0 if reported else self.account.lost_ms
+        self.account = Account(reply="cut" if cut else "none")
+
+    def lost_calls(self, link: int) -> tuple[ToolCall, ...]:
+        """Returns the calls in flight that a link did not issue."""
+        unknown = self.conversation.ledger.unknown_to(link)
+        return tuple(call for call in self.conversation.tools_in_flight if call.call_id in unknown)
+
+    def spoken_since(self, position: int) -> bool:
+        """Says whether there is speech in the user's audio from a position on."""
+        return self.journal.speech_between(position, self.journal.end) > 0
+
+    def _accounted(self, plan: Plan, way: Crossing, link: int) -> Account:
+        rate = self.journal.rate
+        return Account(
+            replayed_ms=ms(plan.replayed, rate),
+            uncertain_ms=ms(plan.uncertain, rate),
+            lost_ms=ms(plan.lost + way.written_off, rate) + self._unreported,
+            silence_ms=ms(plan.silence, rate),
+            told_ms=ms(plan.told, rate),
+            known_position=plan.known,
+            replay_position=plan.start,
+            reply="owed" if self.owed and self._settings.nudge else self.account.reply,
+            tools=self.conversation.ledger.unknown_to(link),
+        )

@@ -81,6 +81,8 @@ class Outages:
         """
         self._attempt = max(0, self._attempt - 1)
         self._tried[target] = max(0, self._tried[target] - 1)
+        if self._began is not None and not self._tries:  # it began the outage, which then is none to be counted
+            self._recoveries = max(0, self._recoveries - 1)
 
     def consecutive(self, target: int) -> int:
         """Counts the links to one target that failed without a healthy stretch between, the one that fails now included."""

@@ -424,7 +424,7 @@ class Machine:
             self._handover_from = math.inf
         if state in OVER:
             self._timers.clear()
-        if happened is Input.UP:
+        if happened is Input.UP and state in LIVE:  # one that comes too late ends no outage
             self._timers.pop(Input.PATIENCE_OVER, None)
         if state in LIVE and happened in (Input.SPEECH_ENDED, Input.TURN_ENDED) and state is not State.SPEAKING_ON:
             self._asked_at = now

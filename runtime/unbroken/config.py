@@ -51,7 +51,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             a dict); None: the session's ``config``.
         options: what else the provider takes, by its own names (Gemini: see `unbroken_gemini.target`). Never printed.
         label: tells targets of one provider and model apart, by platform, region or account; part of `name`.
-        quota_group: targets of one group share a quota, so a spent quota rules them all out; None: provider and model.
+        quota_group: targets of one group share a quota, so a spent quota rules them all out; None: `name`.
         credentials: targets of one name share credentials, so a refused credential rules them all out; None: provider.
     """
 
@@ -82,7 +82,8 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
     """How long each phase of a link may last, in seconds.
 
     Attributes:
-        credential: until the provider has named the endpoint and its credential.
+        credential: until the provider has named the endpoint and its credential. One timer runs for this and the dial, so
+            what the one leaves the other may use.
         dial: name look-up and TCP connection, proxies included.
         tls: the TLS handshake.
         upgrade: the HTTP upgrade to WebSocket.
@@ -112,8 +113,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         patience: seconds an outage may last in all before the session escalates.
         healthy_after: seconds a link must have been up, and something useful must have come on it, before the
             counters of failures clear.
-        attempts: links tried within one outage before it escalates.
-        recoveries: outages within one session before it escalates.
+        attempts: links that may fail in a row, without a healthy stretch between, before the session escalates.
+        recoveries: outages within one session before it escalates; planned ends, announced or documented, are not counted.
         audio_max_age: seconds; user audio older than this is reported as lost instead of replayed.
         journal_bound: seconds of user audio kept for replay; what is dropped beyond it is counted as lost.
         history_bound: turns kept for a fresh link's history.

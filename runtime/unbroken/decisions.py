@@ -204,13 +204,13 @@ class TargetState(msgspec.Struct, frozen=True, kw_only=True):
     """One target of the route, as it stands when a decision is asked for.
 
     Attributes:
-        name: ``provider/model``.
+        name: ``provider/model`` or ``provider/model@label``; see `unbroken.config.Target.name`.
         index: its place in the route, from 0.
         quota_group: targets of one group share a quota.
         credentials: targets of one name share credentials.
         failures: links to it that failed in a row, in the whole runtime, without a healthy stretch between.
-        tried: links to it that failed within this outage.
-        usable_after: on the session's clock: not to be dialled before (quota cool-down, open breaker); 0: at once.
+        tried: links of this session to it that failed in a row, over outages too, without a healthy stretch between.
+        usable_after: on the session's clock: not to be dialled before (quota cool-down, ``Retry-After``); 0: at once.
         ruled_out: why this session cannot go there at all (its config was refused, its model is not served); "": it can.
     """
 
@@ -231,10 +231,10 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
         now: the present.
         targets: the route, in order of preference.
         current: index of the target whose link ended.
-        attempt: links that failed within this outage, this one included; 1 at its begin.
+        attempt: links that failed in a row, this one included: over outages too, where no healthy stretch lay between.
         outage_age: seconds since the outage began.
         patience_left: seconds the outage may still last before the session has to escalate.
-        attempts_left: links that may still be tried within this outage.
+        attempts_left: links that may still fail before a healthy stretch comes.
         recoveries_left: outages the session may still have, the one that goes on included.
         has_handle: a resumption handle for the current target is held.
         has_history: turns are known that could be replayed.

@@ -6,13 +6,17 @@ application itself has to know or mend::
     UnbrokenError
     ├── ConfigError            what was asked for cannot work; the text names what would
     │   ├── UnknownName        a provider, policy, model or fault that nobody registered
-    │   └── MissingExtra       an optional package is not installed; the text names the extra
+    │   ├── MissingExtra       an optional package is not installed; the text names the extra
+    │   └── OutboxFull         more texts, results and marks wait than may (`unbroken.core.outbox`)
     ├── SessionEscalated       the policy gave the session up; carries the whole story
     ├── SessionClosed          the session was used after ``aclose()``
     ├── LinkError              one link failed; stays inside the runtime (transports raise it)
     │   ├── DialFailed         before there was a WebSocket: DNS, TCP, TLS, proxy, upgrade
     │   └── SocketEnded        the WebSocket ended, by whatever means
     └── WireError              a message that cannot be encoded or decoded
+
+Bugs of this side have exceptions of their own, beside the code that finds them: ``IllegalInput``, ``MailboxFull``,
+``MailboxClosed`` and ``RestartsExhausted``.
 """
 
 from __future__ import annotations

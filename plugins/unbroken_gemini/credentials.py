@@ -15,6 +15,7 @@ from google.auth.credentials import Credentials, TokenState
 from unbroken.config import Secret
 from unbroken.decisions import Ending
 from unbroken.errors import ConfigError, DialFailed
+from unbroken_gemini.targets import TOKEN_PREFIX
 
 __all__ = ["Ask", "Asked", "Bearer", "Credential", "Grant", "Key", "Nobody"]
 
@@ -22,9 +23,6 @@ Ask: TypeAlias = Callable[[], Awaitable[str]]
 """Asked once per link for a key or token of the Gemini API, or a bearer token of Vertex AI."""
 
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
-
-TOKEN_PREFIX = "auth_tokens/"
-"""How an ephemeral token of the Gemini API begins; it needs another method of the service."""
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True, eq=False):

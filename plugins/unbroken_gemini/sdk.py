@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from google.auth import exceptions
 from google.auth.credentials import Credentials
 from google.genai import Client, types, version
 
@@ -45,7 +46,6 @@ class Account(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         version: the API version as the client has it; google-genai's own default for the Gemini API is "v1".
         headers: HTTP headers, the API key's among them.
         api_key: None: it has none.
-        project: of Vertex AI; None: not known.
         location: of Vertex AI; None: not known.
         credentials: google-auth's; None: it has none, or has not loaded them yet.
         tls: the client's TLS context, which it built once.
@@ -57,7 +57,6 @@ class Account(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     version: str
     headers: Mapping[str, str]
     api_key: str | None
-    project: str | None
     location: str | None
     credentials: Credentials | None
     tls: ssl.SSLContext | None
@@ -124,7 +123,7 @@ def _client(
                 "no key for the Gemini API: set GEMINI_API_KEY or GOOGLE_API_KEY, or give api_key= to unbroken_gemini.target"
             ) from None
         raise ConfigError(f"google-genai refuses these credentials: {error}") from None
-    except _auth_errors() as error:
+    except exceptions.GoogleAuthError as error:
         raise ConfigError(
             "no credentials for Vertex AI: run `gcloud auth application-default login`, set GOOGLE_APPLICATION_CREDENTIALS, "
             f"or give project=, location= and credentials= to unbroken_gemini.target ({type(error).__name__})"
@@ -136,12 +135,6 @@ def _tls(cafile: str | None, capath: str | None) -> ssl.SSLContext:
     """The context that google-genai would build for each client."""
     certifi = importlib.import_module("certifi")
     return ssl.create_default_context(cafile=cafile or certifi.where(), capath=capath)
-
-
-def _auth_errors() -> tuple[type[Exception], ...]:
-    from google.auth import exceptions
-
-    return (exceptions.GoogleAuthError,)
 
 
 def account(client: Client) -> Account:
@@ -160,7 +153,6 @@ def account(client: Client) -> Account:
         version=options.api_version or "",
         headers=dict(options.headers or {}),
         api_key=api.api_key,
-        project=api.project,
         location=api.location,
         credentials=_need(api, "_credentials"),
         tls=_need(api, "_websocket_ssl_ctx").get("ssl"),

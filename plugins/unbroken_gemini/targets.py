@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from google.genai import Client
     from google.genai.types import LiveConnectConfig
 
-__all__ = ["Options", "options", "target"]
+__all__ = ["TOKEN_PREFIX", "Options", "options", "target"]
+
+TOKEN_PREFIX = "auth_tokens/"
+"""How an ephemeral token of the Gemini API begins; it needs another method of the service."""
 
 _SALT = secrets.token_bytes(16)
 """Names for keys are comparable within this process, and say nothing outside it."""
@@ -95,7 +98,7 @@ def target(
     ways = {"api_key": api_key, "token": token, "credentials": credentials, "client": client}
     if len(several := [f"{name}=" for name, way in ways.items() if way is not None]) > 1:
         raise ConfigError(f"{' and '.join(several)} exclude each other: give one")
-    if token is not None and not _secret(token).reveal().startswith("auth_tokens/"):
+    if token is not None and not _secret(token).reveal().startswith(TOKEN_PREFIX):
         raise ConfigError(
             "token= takes an ephemeral token of the Gemini API, which begins with 'auth_tokens/'; see api_key="
         )

@@ -28,7 +28,9 @@ def provider(target: Target, *, config: Any = None) -> GeminiProvider:
     """
     try:
         import google.genai as _installed
-    except ImportError:
+    except ModuleNotFoundError as error:
+        if error.name not in ("google", "google.genai"):
+            raise
         raise MissingExtra("the Gemini provider", package="google-genai", extra="gemini") from None
     del _installed
     from unbroken_gemini.service import GeminiProvider

@@ -14,10 +14,13 @@ A session is carried by one WebSocket after another, on one model after another,
 
 from unbroken.abc import Policy
 from unbroken.config import Deadlines, Settings, Target
-from unbroken.decisions import Closure, Decision, Escalate, FailOver, Fault, Finish, Retry, Situation
+from unbroken.core.classify import Rule
+from unbroken.core.outbox import OutboxFull
+from unbroken.decisions import Closure, Decision, Escalate, FailOver, Fault, Finish, Retry, Situation, TargetState
 from unbroken.errors import ConfigError, SessionClosed, SessionEscalated, UnbrokenError
 from unbroken.events import (
     Audio,
+    AudioLost,
     Connected,
     Escalated,
     Event,
@@ -27,6 +30,7 @@ from unbroken.events import (
     Recovered,
     ReplyBegan,
     ReplyEnded,
+    Steps,
     Text,
     ToolCall,
     ToolCallCancelled,
@@ -40,6 +44,7 @@ from unbroken.session import Session
 
 __all__ = [
     "Audio",
+    "AudioLost",
     "Closure",
     "ConfigError",
     "Connected",
@@ -54,18 +59,22 @@ __all__ = [
     "Interrupted",
     "ModelTranscript",
     "OutageBegan",
+    "OutboxFull",
     "Policy",
     "Recovered",
     "ReplyBegan",
     "ReplyEnded",
     "Retry",
+    "Rule",
     "Runtime",
     "Session",
     "SessionClosed",
     "SessionEscalated",
     "Settings",
     "Situation",
+    "Steps",
     "Target",
+    "TargetState",
     "Text",
     "ToolCall",
     "ToolCallCancelled",

@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from unbroken.errors import ConfigError
+
 __all__ = ["Deadlines", "Secret", "Settings", "Target"]
 
 
@@ -78,6 +80,18 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         return cls(model=model, provider=provider) if slash else cls(model=text)
 
 
+def _check_positive(kind: str, bounds: msgspec.Struct) -> None:
+    """Refuses a bound that no session could keep to.
+
+    Raises:
+        ConfigError: a number is not above 0, or is none.
+    """
+    for name in bounds.__struct_fields__:
+        value = getattr(bounds, name)
+        if isinstance(value, int | float) and not value > 0:
+            raise ConfigError(f"{kind}.{name} has to be above 0, not {value!r}")
+
+
 class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
     """How long each phase of a link may last, in seconds.
 
@@ -103,6 +117,9 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
     reply: float = 8.0
     decide: float = 0.1
     close: float = 0.25
+
+    def __post_init__(self) -> None:
+        _check_positive("Deadlines", self)
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,3 +151,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     event_bound: int = 8 * 1024 * 1024
     consumer_patience: float = 30.0
     nudge: str | None = "(The line was cut for a moment. Please go on.)"
+
+    def __post_init__(self) -> None:
+        _check_positive("Settings", self)

@@ -17,6 +17,7 @@ from unbroken.decisions import Carry, Closure, Decision, Fault
 __all__ = [
     "ActivityMark",
     "Audio",
+    "AudioLost",
     "Connected",
     "Escalated",
     "Event",
@@ -321,6 +322,18 @@ class Recovered(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     tools: tuple[str, ...] = ()
 
 
+class AudioLost(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """User audio was lost while the link was up: it had to wait for longer than the journal keeps it.
+
+    Attributes:
+        lost_ms: audio with speech in it that no link will carry.
+        because: one plain sentence.
+    """
+
+    lost_ms: float
+    because: str
+
+
 class Escalated(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The session is given up; it is the last event, and `unbroken.SessionEscalated` follows.
 
@@ -353,6 +366,7 @@ Event: TypeAlias = (
     | OutageBegan
     | Waiting
     | Recovered
+    | AudioLost
     | Escalated
 )
 """What ``async for event in session`` yields."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Protocol, TypeAlias, cast
 
 import anyio
 import msgspec
@@ -18,10 +18,10 @@ from unbroken.wire import ProviderFault, SetupDone, WireEvent
 
 __all__ = ["Link", "LinkMessage", "Receiver"]
 
-LinkMessage = LinkStep | LinkUp
+LinkMessage: TypeAlias = LinkStep | LinkUp
 
 
-_OVERDUE: Final[dict[str, Cause]] = {
+_OVERDUE: Final[Mapping[str, Cause]] = {
     "credential": "credential_deadline",
     "dial": "dial_deadline",
     "tls": "tls_deadline",
@@ -164,7 +164,8 @@ class Link:
             self._socket.close(1000)
 
     def abort(self, cause: Cause | None, reason: str = "") -> None:
-        """Ends the link at once, in any phase.
+        """Ends the link at once, in any phase, and reports its end before this returns. What is left of it is torn down in
+        its own task, and nobody waits for that.
 
         Args:
             cause: why; None: the application closed the session.
@@ -179,6 +180,7 @@ class Link:
         if self._socket is not None:
             self._socket.abort(self._ending)
         self._scope.cancel()
+        self._report(self._ending)
 
     # -- its life -------------------------------------------------------------------------------------------------------
 
@@ -187,6 +189,8 @@ class Link:
         try:
             with self._scope:
                 await self._live()
+        except Exception as failed:  # because a bug in a transport's own task ends its link, never the session
+            self._report(Ending(cause="crash", reason=_reason(failed), sent_by_us=True, confirmed=False))
         finally:
             self._report(self._ending or Ending(cause="crash", sent_by_us=True, confirmed=False))
 
@@ -198,10 +202,8 @@ class Link:
                 ending = self._told(failed.ending)
             except WireError as failed:
                 ending = Ending(cause="malformed", reason=str(failed)[:123], sent_by_us=True, confirmed=False)
-            except ConfigError as failed:
-                ending = Ending(cause="credential", reason=str(failed), sent_by_us=True)
             except Exception as failed:  # because a bug in a codec or transport ends its link, never the session
-                ending = Ending(cause="crash", reason=repr(failed)[:123], sent_by_us=True, confirmed=False)
+                ending = Ending(cause="crash", reason=_reason(failed), sent_by_us=True, confirmed=False)
             # the next link need not wait until the answer to a close frame is out, which the socket bounds
             self._report(self._ending or ending)
             if self._socket is not None and self._socket.ending is None:
@@ -237,7 +239,10 @@ class Link:
         return msgspec.structs.replace(ending, cause=self._closing, code=None, sent_by_us=True)
 
     async def _talk(self, tasks: anyio.abc.TaskGroup) -> Ending:
-        endpoint = await self.provider.endpoint(refresh=self._refresh)
+        try:
+            endpoint = await self.provider.endpoint(refresh=self._refresh)
+        except ConfigError as failed:
+            return Ending(cause="credential", reason=str(failed), sent_by_us=True)
         self._mark("dial")
         self._socket = socket = await self._transport.open(endpoint, tasks=tasks, on_step=self._step)
         self._step("setup")
@@ -283,3 +288,11 @@ class Link:
         }
         round_trips = [took[step] for step in ("dial_ms", "tls_ms", "upgrade_ms") if step in took]
         self._post(LinkUp(link=self.number, steps=Steps(**took), round_trip=min(round_trips) / 1000))
+
+
+def _reason(error: Exception) -> str:
+    """Returns an exception as a reason: the innermost one, at most 123 characters as the protocol's reasons are."""
+    found: BaseException = error
+    while isinstance(found, BaseExceptionGroup):
+        found = cast("BaseExceptionGroup[BaseException]", found).exceptions[0]
+    return repr(found)[:123]

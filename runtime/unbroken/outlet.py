@@ -7,12 +7,12 @@ from collections import deque
 import anyio
 
 from unbroken.errors import SessionEscalated, UnbrokenError
-from unbroken.events import Audio, Escalated, Event
+from unbroken.events import Audio, Escalated, Event, ModelTranscript, Text, ToolCall, UserTranscript
 
 __all__ = ["Outlet"]
 
 _EVENT_BYTES = 200
-"""What an event without audio is counted for: about what a small struct takes."""
+"""What an event is counted for besides its audio or text: about what a small struct takes."""
 
 
 class Outlet:
@@ -106,4 +106,8 @@ class Outlet:
 
 
 def _cost(event: Event) -> int:
-    return _EVENT_BYTES + len(event.pcm) if type(event) is Audio else _EVENT_BYTES
+    if type(event) is Audio:
+        return _EVENT_BYTES + len(event.pcm)
+    if isinstance(event, Text | ModelTranscript | UserTranscript):
+        return _EVENT_BYTES + len(event.text)
+    return _EVENT_BYTES + len(str(event.arguments)) if isinstance(event, ToolCall) else _EVENT_BYTES

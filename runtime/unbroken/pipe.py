@@ -6,7 +6,9 @@ called in the link's. The mailbox carries control only, and the actor's one dead
 
 from __future__ import annotations
 
+import logging
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -21,13 +23,15 @@ from unbroken.core.audio import SpeechDetector, is_quiet
 from unbroken.core.continuity import Continuity
 from unbroken.core.conversation import Outcome
 from unbroken.core.outbox import AudioSpan, Item, Pinned
-from unbroken.events import ActivityMark, ToolCall, ToolCallCancelled, ToolResult, Turn, Usage, UserText
+from unbroken.events import ActivityMark, AudioLost, ToolCall, ToolCallCancelled, ToolResult, Turn, Usage, UserText
 from unbroken.link import Link
 from unbroken.messages import Announced, Lag, LinkDown, Milestone, Progress, Released, Replay
 from unbroken.outlet import Outlet
 from unbroken.wire import GoAway, HandleIssued, Skipped, WireEvent
 
 __all__ = ["AudioPipe", "PipeMessage"]
+
+logger = logging.getLogger("unbroken")
 
 PipeMessage: TypeAlias = Announced | LinkDown | Progress | Released | Lag
 """What the pipe tells the supervisor."""
@@ -46,6 +50,11 @@ _UNSENT = 256 * 1024
 
 _NEAR = 10.0
 """Seconds before its announced end in which whatever ends a link is put down to that; 300 s are announced, too."""
+
+_NAMES = 64
+"""Names of unknown parts that are counted; a peer must not fill memory with them."""
+
+_WAITED = "It had to wait for the link for longer than the journal keeps it."
 
 _FULL = 0.95
 """Share of the context window above which a refusal is put down to it."""
@@ -83,8 +92,8 @@ class AudioPipe(Actor[Replay]):
         self.journal = self.continuity.journal
         self.outbox = self.continuity.outbox
         self.conversation = self.continuity.conversation
-        self.skipped = 0
-        """Messages, or parts of them, that this version does not know."""
+        self.skipped: Counter[str] = Counter()
+        """Messages, or parts of them, that this version does not know, by name."""
         self._speech = SpeechDetector(rate=self.rate)
         self._nudge = settings.nudge
         self._outlet = outlet
@@ -159,8 +168,8 @@ class AudioPipe(Actor[Replay]):
                 case GoAway(time_left=time_left):
                     self._ends_at = min(self._ends_at, now + time_left)
                     self._post(Announced(link=link, time_left=time_left))
-                case Skipped():
-                    self.skipped += 1
+                case Skipped(what=what):
+                    self._skip(what)
                 case _:
                     outcome = self.conversation.on_event(event, link=link, now=now, heard=self.journal.heard)
                     self._come(outcome, now)
@@ -174,8 +183,10 @@ class AudioPipe(Actor[Replay]):
         """Waits until the application has taken enough of its events; the supervisor is told of the wait."""
         if self._outlet.full:
             self._post(Lag(paused=True))
-            await self._outlet.drained()
-            self._post(Lag(paused=False))
+            try:
+                await self._outlet.drained()
+            finally:
+                self._post(Lag(paused=False))
 
     def lost(self, down: LinkDown) -> None:
         """Takes the end of a link: ends what was in flight on it, adds what is known of it, and passes it on."""
@@ -237,8 +248,8 @@ class AudioPipe(Actor[Replay]):
         self._released = True
         account = self.continuity.account
         if self.continuity.owed and self._nudge:
+            # no turn of the user's: a model that chooses not to go on is no reason to end the link
             link.send(link.connection.text(UserText(text=self._nudge)))
-            self._tell("turn_ended")
         elif self.continuity.spoken_since(account.replay_position) and not self._speech.speaking:
             self._tell("speech_ended")
         self._post(Released(link=link.number, catch_up=now - self._up_at, account=account))
@@ -257,11 +268,16 @@ class AudioPipe(Actor[Replay]):
             send = self.outbox.next(self.journal.end, limit=max(1, allowed))
             if send is None:
                 self._paced_from = None
-                if not self._released:
+                if not self._released and self.outbox.position >= self.journal.end:
                     self._release(link, now)
                 return
-            if isinstance(send, AudioSpan) and allowed <= 0:
-                break
+            if isinstance(send, AudioSpan):
+                if lost := self.continuity.overflowed():
+                    self._outlet.put(AudioLost(lost_ms=lost, because=_WAITED))
+                    self._paced_from = (now, self.outbox.position)
+                    continue
+                if allowed <= 0:
+                    break
             self._write(link, send, now)
         self._tick = now + _TICK
         self.mailbox.wake()
@@ -341,6 +357,12 @@ class AudioPipe(Actor[Replay]):
         else:
             self.outbox.release_audio(_IN_TOOL_CALL)
         self._drain(now)
+
+    def _skip(self, what: str) -> None:
+        if len(self.skipped) < _NAMES or what in self.skipped:
+            self.skipped[what] += 1
+            if self.skipped[what] == 1:
+                logger.info("%s: skipped %r, which this version does not know (this is said once)", self.name, what)
 
     def _tell(self, what: Milestone) -> None:
         number = self._link.number if self._link is not None else 0

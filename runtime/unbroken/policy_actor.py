@@ -122,10 +122,11 @@ class PolicyActor(Actor[AskPolicy]):
         return msgspec.structs.replace(self._answer(question, enrolled, _DEFAULT), fallback=True)
 
     def _answer(self, question: AskPolicy, enrolled: _Enrolled, policy: Policy) -> Decided:
-        enrolled.answered = question.ask_id
+        again, enrolled.answered = question.ask_id <= enrolled.answered, question.ask_id
         situation = question.situation
         fault = classify(question.closure, enrolled.rules_of(situation.current))
-        self._note(fault, situation)
+        if not again:
+            self._note(fault, situation)
         situation = msgspec.structs.replace(situation, targets=self._fleet.view(situation.targets, situation.now))
         decision = self._decision(policy, fault, situation, enrolled, question.session)
         fallback = decision is None

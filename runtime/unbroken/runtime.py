@@ -17,6 +17,7 @@ from unbroken import registry
 from unbroken.abc import Policy, Provider, Transport
 from unbroken.actors.supervisor import Intensity, RestartsExhausted, supervise
 from unbroken.config import Settings, Target
+from unbroken.core.classify import Rule
 from unbroken.core.fleet import Fleet
 from unbroken.core.policy import DefaultPolicy
 from unbroken.decisions import TargetState
@@ -102,6 +103,7 @@ class Runtime:
         *,
         config: Any = None,
         policy: Policy | str | None = None,
+        rules: Sequence[Rule] = (),
         settings: Settings | None = None,
         name: str | None = None,
         transport: Transport | None = None,
@@ -113,6 +115,7 @@ class Runtime:
             config: the provider's own session configuration, for targets without one of their own.
             policy: decides what is done about faults: an object, or a name registered in ``unbroken.policies``; None: the
                 default policy.
+            rules: the application's own rows of classification; they come before the provider's.
             settings: the session's bounds; None: the defaults.
             name: for people; unique within the runtime. None: "session-1" and so on.
             transport: what its links go over; None: the runtime's.
@@ -147,8 +150,8 @@ class Runtime:
         self._policy.enroll(
             name,
             policy=_policy(policy),
-            rules=[provider.rules for provider in providers],
-            reply=supervisor.mailbox.post,
+            rules=[(*rules, *provider.rules) for provider in providers],
+            reply=supervisor.take,
         )
         self._sessions[name], self._settings[name] = session, settings
         self._tasks.start_soon(self._carry, session, supervisor, outlet, name=f"unbroken {name}")
@@ -198,6 +201,7 @@ async def connect(
     *,
     config: Any = None,
     policy: Policy | str | None = None,
+    rules: Sequence[Rule] = (),
     settings: Settings | None = None,
     name: str | None = None,
     transport: Transport | None = None,
@@ -213,19 +217,23 @@ async def connect(
     it as it is. The arguments are those of `Runtime.open`.
     """
     async with Runtime(transport=transport) as runtime:
-        yield runtime.open(route, config=config, policy=policy, settings=settings, name=name)
+        yield runtime.open(route, config=config, policy=policy, rules=rules, settings=settings, name=name)
 
 
 def _targets(route: Route) -> tuple[Target, ...]:
     parts = (route,) if isinstance(route, Target | str) else tuple(route)
     if not parts:
         raise ConfigError("the route is empty; give at least one target, such as 'gemini/gemini-3.8-live'")
-    return tuple(part if isinstance(part, Target) else Target.parse(part) for part in parts)
+    targets = tuple(part if isinstance(part, Target) else Target.parse(part) for part in parts)
+    names = [target.name for target in targets]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(f"the route names {' and '.join(twice)} twice; tell such targets apart with label=")
+    return targets
 
 
 def _provider(target: Target, config: Any) -> Provider:
     factory = registry.load("unbroken.providers", target.provider)
-    provider: Provider = factory(target, config=target.config if target.config is not None else config)
+    provider: Provider = factory(target, config=config)
     return provider
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, cast
 
 import anyio
+import anyio.lowlevel
 
 from unbroken.errors import ConfigError, SessionClosed, SessionEscalated
 from unbroken.events import ActivityMark, Event, ToolCall, UserText
@@ -78,18 +79,20 @@ class Session:
 
         Args:
             text: the words.
-            turn_complete: the model should answer now; otherwise it only takes them in.
+            turn_complete: the model should answer now; otherwise it should only take them in, which some models cannot
+                (Gemini 3.x answers anyway).
 
         Raises:
             ConfigError: there is no text in it.
+            OutboxFull: too much waits for a link already.
             SessionClosed: the session was closed.
             SessionEscalated: the session was given up.
         """
         self._check()
         if not text:
             raise ConfigError("send_text needs at least one character; to end a turn of speech use send_activity('end')")
-        self._pipe.send(UserText(text=text, turn_complete=turn_complete))
         await anyio.lowlevel.checkpoint()
+        self._pipe.send(UserText(text=text, turn_complete=turn_complete))
 
     async def send_tool_result(self, call: str | ToolCall, result: Any, *, scheduling: str | None = None) -> None:
         """Answers a tool call. Returns once the answer is queued.
@@ -110,14 +113,15 @@ class Session:
         self._check()
         call_id = call.call_id if isinstance(call, ToolCall) else call
         answer = cast("Mapping[str, Any]", result) if isinstance(result, Mapping) else {"output": result}
-        self._pipe.answer(call_id, answer, scheduling=scheduling)
         await anyio.lowlevel.checkpoint()
+        self._pipe.answer(call_id, answer, scheduling=scheduling)
 
     def send_activity(self, mark: Literal["start", "end", "stream_end"]) -> None:
         """Marks where the user's speech starts or ends, for sessions whose own detection of speech is off; or tells that the
         microphone was switched off ("stream_end"). Never waits.
 
         Raises:
+            OutboxFull: too much waits for a link already.
             SessionClosed: the session was closed.
             SessionEscalated: the session was given up.
         """

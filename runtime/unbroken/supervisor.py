@@ -16,7 +16,7 @@ from unbroken.config import Settings
 from unbroken.core.fleet import Fleet
 from unbroken.core.machine import Command, Input, Machine, State
 from unbroken.core.outage import Outages
-from unbroken.decisions import Carry, Cause, Closure, Decision, Ending, Escalate, FailOver, Finish, Retry, TargetState
+from unbroken.decisions import Carry, Cause, Closure, Decision, Escalate, FailOver, Finish, Retry, TargetState
 from unbroken.events import Connected, Escalated, OutageBegan, Recovered, Waiting
 from unbroken.link import Link
 from unbroken.messages import (
@@ -39,6 +39,9 @@ from unbroken.pipe import AudioPipe
 __all__ = ["SessionSupervisor", "SupervisorMessage"]
 
 SupervisorMessage: TypeAlias = LinkStep | LinkUp | LinkDown | Progress | Announced | Released | Lag | Decided | Finished
+
+_WORTH_SAYING = 0.5
+"""Seconds of a wait below which the caller need not be told."""
 
 _FROM_HERE: dict[Input, Cause] = {Input.SIGN_OVERDUE: "sign_deadline", Input.REPLY_OVERDUE: "reply_deadline"}
 """What a link is aborted for, by the timer that ran out; a phase's timer names its phase."""
@@ -94,7 +97,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
             profile=providers[0].profile,
             settings=settings,
             outlet=outlet,
-            post=self.mailbox.post,
+            post=self.take,
             find=self._find,
         )
         self._tasks: anyio.abc.TaskGroup | None = None
@@ -107,8 +110,9 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         self._unconfirmed = False
         self._closure = Closure()
         self._carried: Carry = "nothing"
-        self._planned = False
-        self._was: str | None = None
+        self._planned: bool | None = None
+        self._from = ""
+        self._connected = False
         self._up: LinkUp | None = None
         self._up_at = 0.0
         self._hung_up_at = 0.0
@@ -139,6 +143,17 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         link = self.link
         sign = link.last_received if link is not None else now
         self._perform(self.machine.expire(now, sign_at=sign, output_at=self.pipe.output_at), now)
+
+    def take(self, message: SupervisorMessage) -> bool:
+        """Puts a message into the mailbox; never waits.
+
+        What the conversation has come to is left out where a flood of it would fill the mailbox (thousands of tool calls in
+        one message, an hour of recorded speech sent at once): it moves deadlines only, and the end of a link must find its
+        place.
+        """
+        if isinstance(message, Progress) and len(self.mailbox) >= self.mailbox.capacity // 2:
+            return False
+        return self.mailbox.post(message)
 
     def handle(self, message: SupervisorMessage) -> None:
         """Takes one message."""
@@ -204,11 +219,16 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         closure = msgspec.structs.replace(closure, facts=facts)
         self._unconfirmed = not closure.ending.confirmed or (self._unconfirmed and closure.phase != "live")
         if self.machine.state is not State.ENDING:
+            if self.outages.began is None:
+                self._from, self._planned = self._targets[self.target].name, None
             self.outages.failed(closure, target=self.target, detect=self._detected(message, now), now=now)
-            self.machine.outage(self.outages.began or now)
+            self.machine.outage(self._began(now))
         self.link = None
         self._closure = closure
         self._feed(Input.DOWN, now)
+
+    def _began(self, now: float) -> float:
+        return now if self.outages.began is None else self.outages.began
 
     def _detected(self, message: LinkDown, now: float) -> float:
         """Returns for how many seconds the link had been of no use when its end was known."""
@@ -255,8 +275,9 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         )
         self.outages.decided(said, took=now - asked_at)
         self._outlet.put(said)
-        self._planned = fault.kind == "planned" and question.closure.facts.useful
-        if self._planned:
+        planned = fault.kind == "planned" and question.closure.facts.useful
+        self._planned = planned if self._planned is None else self._planned
+        if planned:
             self.outages.forgive(self.target)
         self._refresh = fault.kind == "auth" and isinstance(decision, Retry)
         if fault.kind in ("model", "config", "auth") and not isinstance(decision, Retry):
@@ -282,15 +303,17 @@ class SessionSupervisor(Actor[SupervisorMessage]):
     def _wait(self, begin: float, decision: Retry | FailOver, now: float) -> None:
         self.outages.waited(begin - now)
         self._perform(self.machine.wait(begin, now), now)
-        left = self._settings.patience - (now - (self.outages.began or now))
+        left = self._settings.patience - (now - self._began(now))
         name = self._targets[self.target].name
+        if begin - now < _WORTH_SAYING:
+            return
         self._outlet.put(Waiting(seconds=begin - now, target=name, because=decision.because, patience_left=max(0.0, left)))
 
     def _released(self, message: Released) -> None:
         assert self._up is not None
         target = self._targets[self.target].name
-        was, self._was = self._was, target
-        if was is None:
+        if not self._connected:
+            self._connected = True
             steps = msgspec.structs.replace(self._up.steps, catch_up_ms=message.catch_up * 1000)
             self._outlet.put(Connected(link=message.link, target=target, steps=steps))
         if self.outages.began is None:
@@ -300,8 +323,8 @@ class SessionSupervisor(Actor[SupervisorMessage]):
             Recovered(
                 link=message.link,
                 target=target,
-                failed_over=was is not None and target != was,
-                planned=self._planned,
+                failed_over=target != self._from,
+                planned=bool(self._planned),
                 carry=self._carried,
                 steps=steps,
                 attempts=attempts,
@@ -329,8 +352,6 @@ class SessionSupervisor(Actor[SupervisorMessage]):
                     self.link.hang_up("handover" if self.machine.last is Input.HANDOVER_DUE else None)
                 case Command.ABORT:
                     self._abort()
-                case Command.DISOWN:
-                    self._disown(now)
                 case Command.PING:
                     if self.link is not None:
                         self.link.ping()
@@ -350,7 +371,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         carry = decision.carry if isinstance(decision, Retry | FailOver) else "nothing"
         crossing = self.pipe.continuity.cross(carry, target=target, now=anyio.current_time())
         self._carried = crossing.carry
-        if carry != "handle":
+        if self._carried != "handle":
             self.outages.handle_dropped()
         self._number += 1
         self.outages.dialled()
@@ -359,7 +380,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
             provider=provider,
             transport=self._transport,
             crossing=crossing,
-            post=self.mailbox.post,
+            post=self.take,
             receiver=self.pipe,
             refresh=self._refresh,
         )
@@ -393,17 +414,6 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         else:
             link.abort(_FROM_HERE.get(happened))
 
-    def _disown(self, now: float) -> None:
-        link = self.link
-        assert link is not None
-        ending = Ending(cause=link.cause, sent_by_us=True, confirmed=False, reason="the link did not let go in time")
-        profile = link.provider.profile
-        closure = Closure(platform=profile.platform, phase=link.phase, ending=ending, model=profile.model, link=link.number)
-        self.pipe.lost(LinkDown(link=link.number, closure=closure, silent_for=now - link.last_received))
-        self.link = None
-        self._closure = closure
-        self.outages.failed(closure, target=self.target, detect=0.0, now=now)
-
     def _escalate(self) -> None:
         decision, settings = self._decision, self._settings
         advice = decision.advice if isinstance(decision, Escalate) else ""
@@ -412,9 +422,11 @@ class SessionSupervisor(Actor[SupervisorMessage]):
                 because = f"No link came up within the session's patience of {settings.patience:g} s."
             case Input.LAG_OVERDUE:
                 because = f"The application has not taken its events for {settings.consumer_patience:g} s."
+            case Input.CLOSE_OVERDUE:
+                because = "A link did not report its end; this is a bug in unbroken or in a transport."
             case _:
                 because = decision.because
-        story = tuple(self.outages.story)
+        story = tuple(self.outages.story) if self.outages.began is not None else ()
         fault = story[-1].fault if story else None
         if not advice and fault is not None:
             advice = fault.advice

@@ -100,7 +100,7 @@ def test_no_command_after_the_end(state: State) -> None:
         (S.EXPECTING, D.sign, S.ABORTING),
         (S.REPLYING, D.sign, S.ABORTING),
         (S.HANGING_UP, D.close, S.ABORTING),
-        (S.ABORTING, D.close, S.DECIDING),
+        (S.ABORTING, D.close, S.ESCALATED),
         (S.DECIDING, D.decide, S.DECIDING),
         (S.ENDING, D.close, S.CLOSED),
     ],

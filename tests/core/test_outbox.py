@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from unbroken.core.outbox import AudioSpan, Item, Outbox, OutboxFull, Pinned, Send
-from unbroken.errors import ConfigError
+from unbroken.errors import UnbrokenError
 from unbroken.events import ActivityMark, ToolResult, Turn, UserText
 
 HELLO = UserText(text="hello")
@@ -166,7 +166,7 @@ def test_more_than_the_bound_is_an_error_that_names_it() -> None:
         r" wait for a Recovered event before sending more$",
     ) as caught:
         outbox.put(HELLO, 0)
-    assert isinstance(caught.value, ConfigError)
+    assert isinstance(caught.value, UnbrokenError)
     assert caught.value.bound == 2
     outbox.settle(1)
     assert outbox.put(HELLO, 0) == 3

@@ -85,6 +85,8 @@ def _event(key: str, value: Any) -> list[WireEvent]:
             return [GoAway(time_left=value)]
         case "tool":
             return [ToolCall(call_id=value, name="look_up", arguments={"of": value})]
+        case "tools":
+            return [ToolCall(call_id=str(n), name="look_up", arguments={"of": n}) for n in range(value)]
         case "fault":
             return [ProviderFault(code=value, reason="said in a message")]
     raise WireError(f"unknown {key}")

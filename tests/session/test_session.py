@@ -358,3 +358,100 @@ async def test_no_secret_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
         await until(session, unbroken.Recovered, seen)
         for text in (repr(seen), str(seen), repr(session), repr(it.target())):
             assert "secret" not in text
+
+
+async def test_audio_that_waits_longer_than_the_journal_keeps_it_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def calls(call: Call) -> None:
+        call.say(ready=True)
+        call.say(tool="weather")
+        await call.listen()
+
+    async with stage(one=[calls]) as it:
+        it.profile = msgspec.structs.replace(it.profile, input_in_tool_call=False)
+        async with talk(it, monkeypatch=monkeypatch, settings=Settings(journal_bound=2.0)) as session:
+            asked = await until(session, unbroken.ToolCall)
+            await speak(session, speech(5000))
+            assert not it.calls[0].heard, "the model takes no audio during the call"
+            await session.send_tool_result(asked, {"sky": "blue"})
+            lost = await until(session, unbroken.AudioLost)
+            await anyio.sleep(2)
+            assert lost.lost_ms == pytest.approx(3000, abs=40)
+            assert speech(5000).endswith(bytes(it.calls[0].heard))
+            assert lost.lost_ms + len(it.calls[0].heard) / 32 == 5000, "lost or heard, and nothing twice"
+
+
+async def test_a_link_cut_while_the_application_lags_does_not_escalate_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def floods(call: Call) -> None:
+        call.say(ready=True)
+        for _ in range(40):
+            call.say(audio=1000)
+        await call.listen()
+
+    settings = Settings(event_bound=200_000, patience=500)
+    async with stage(one=[floods, greet]) as it, talk(it, monkeypatch=monkeypatch, settings=settings) as session:
+        await anyio.sleep(5)
+        session.cut()
+        await until(session, unbroken.Recovered)
+        with anyio.move_on_after(60) as waited:
+            await until(session, unbroken.Escalated)
+        assert waited.cancelled_caught
+        assert session.state == "listening"
+
+
+async def test_a_flood_of_tool_calls_does_not_crash_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def floods(call: Call) -> None:
+        call.say(ready=True)
+        call.say(tools=2000)
+        call.socket.close(1011, "Internal error encountered.")
+
+    async with stage(one=[floods, greet]) as it, talk(it, monkeypatch=monkeypatch) as session:
+        recovered = await until(session, unbroken.Recovered)
+        assert len(recovered.tools) > 0
+        for _ in range(3000):
+            session.send_audio(speech(200) + quiet(900))
+        await session.aclose()
+
+
+async def test_a_reply_ends_also_where_the_session_is_closed_on_a_dead_peer(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def deaf(call: Call) -> None:
+        call.say(ready=True)
+        call.say(audio=500)
+        await anyio.sleep_forever()
+
+    async with stage(one=[deaf]) as it, talk(it, monkeypatch=monkeypatch) as session:
+        await until(session, unbroken.Audio)
+        await session.aclose()
+        ended = [event async for event in session]
+        assert [event.how for event in ended if isinstance(event, unbroken.ReplyEnded)] == ["cut"]
+
+
+async def test_the_applications_own_rules_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def dies(call: Call) -> None:
+        call.say(ready=True)
+        call.socket.close(4242, "lunch break")
+
+    rule = unbroken.Rule(id="lunch", codes=(4242,), fault="planned", action="escalate", because="They are at lunch.")
+    async with stage(one=[dies]) as it:
+        monkeypatch.setattr(registry, "load", lambda group, name: it.provider)
+        async with unbroken.connect(it.target(), rules=[rule], transport=it.transport) as session:
+            outage = await until(session, unbroken.OutageBegan)
+            assert outage.fault.rule == "lunch"
+            with pytest.raises(unbroken.SessionEscalated):
+                await until(session, unbroken.Connected)
+
+
+@pytest.mark.parametrize("bad", [{"patience": -1}, {"attempts": 0}, {"audio_max_age": float("nan")}])
+def test_bounds_that_no_session_could_keep_are_refused(bad: dict[str, float]) -> None:
+    (name,) = bad
+    with pytest.raises(unbroken.ConfigError, match=f"Settings.{name} has to be above 0, not "):
+        Settings(**bad)  # type: ignore[arg-type]
+
+
+async def test_a_route_tells_its_targets_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with stage() as it:
+        monkeypatch.setattr(registry, "load", lambda group, name: it.provider)
+        async with unbroken.Runtime(transport=it.transport) as runtime:
+            with pytest.raises(
+                unbroken.ConfigError, match="the route names stage/one twice; tell such targets apart with label="
+            ):
+                runtime.open([it.target(), it.target()])

@@ -6,15 +6,13 @@ the context behind a link hold already?
 
 from __future__ import annotations
 
-from collections import deque
-
 import msgspec
 
 from unbroken.config import Secret, Settings
 from unbroken.core.audio import ms
 from unbroken.core.conversation import Conversation, Outcome
 from unbroken.core.journal import Journal, Plan
-from unbroken.core.outbox import Outbox
+from unbroken.core.outbox import AudioSpan, Outbox
 from unbroken.decisions import Carry
 from unbroken.events import ToolCall, Turn
 from unbroken.messages import Account
@@ -87,7 +85,7 @@ class Continuity:
         self._base = 0
         self._answered = 0
         self._acknowledged = 0
-        self._ends: deque[int] = deque(maxlen=16)
+        self._turn_end: int | None = None
         self._unreported = 0.0
 
     def __repr__(self) -> str:
@@ -98,7 +96,7 @@ class Continuity:
 
     def activity_ended(self) -> None:
         """The application's mark for the end of the user's turn was sent."""
-        self._ends.append(self.outbox.position)
+        self._turn_end = self.outbox.position
 
     def take(self, outcome: Outcome, *, now: float, lag: float) -> None:
         """Takes in what an event from the wire says of what the model has.
@@ -109,8 +107,12 @@ class Continuity:
             lag: seconds in which the service has taken in what it was sent, at least.
         """
         if outcome.user_turn_ended:
-            exact = self.journal.acknowledge_exactly(self._ends[-1]) if self._ends else None
-            self.conversation.acknowledged(self.journal.acknowledge(now, lag) if exact is None else exact)
+            marked, self._turn_end = self._turn_end, None
+            if marked is not None:
+                heard = self.journal.acknowledge_exactly(marked)
+            else:
+                heard = self.journal.acknowledge(now, lag)
+            self.conversation.acknowledged(heard)
         if outcome.user_turn_ended or outcome.reply_began:
             self._acknowledged = self.outbox.cursor[1]
         if outcome.reply_ended:
@@ -209,7 +211,7 @@ class Continuity:
             drop_media=drop_media,
             told=way.told,
         )
-        self._target, self._seed_survives = target, seed_survives
+        self._target, self._seed_survives, self._turn_end = target, seed_survives, None
         self.journal.begin_link(link, plan.start)
         self.journal.settle(plan)
         self.conversation.begin_link(link, known=plan.known, start=plan.start, carry=way.carry, open_turn=plan.lost > 0)
@@ -231,6 +233,18 @@ class Continuity:
         self.outbox.close()
         self._unreported = 0.0 if reported else self.account.lost_ms
         self.account = Account(reply="cut" if cut else "none")
+
+    def overflowed(self) -> float:
+        """Goes on where the journal begins, if what was to be sent next has been dropped at its bound.
+
+        Returns:
+            Milliseconds of speech that are lost by it.
+        """
+        waited, begin = self.outbox.position, self.journal.begin
+        if waited >= begin:
+            return 0.0
+        self.outbox.advance(AudioSpan(waited, begin))
+        return ms(self.journal.speech_between(waited, begin), self.journal.rate)
 
     def lost_calls(self, link: int) -> tuple[ToolCall, ...]:
         """Returns the calls in flight that a link did not issue."""

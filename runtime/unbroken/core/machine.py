@@ -87,7 +87,6 @@ class Command(Enum):
     DECIDE = "take the built-in decision"
     HANG_UP = "begin the closing handshake"
     ABORT = "abort the link"
-    DISOWN = "go on without waiting for the link"
     PING = "ask the peer for a sign"
     HEALTHY = "clear the counters"
     ESCALATE = "give the session up"
@@ -219,7 +218,7 @@ TABLE: Final[Mapping[State, Mapping[Input, Cell]]] = {
         **_WITH_LINK,
         **_idle(S.ABORTING),
         **_late(S.ABORTING),
-        I.CLOSE_OVERDUE: (S.DECIDING, (C.DISOWN, C.ASK)),
+        I.CLOSE_OVERDUE: (S.ESCALATED, (C.ESCALATE,)),
     },
     S.DECIDING: {
         **_WITHOUT_LINK,

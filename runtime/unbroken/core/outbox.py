@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from unbroken.errors import ConfigError
+from unbroken.errors import UnbrokenError
 from unbroken.events import ActivityMark, ToolResult, Turn, UserText
 
 __all__ = ["AudioSpan", "Item", "Outbox", "OutboxFull", "Pinned", "Send"]
@@ -19,7 +19,7 @@ Item: TypeAlias = UserText | ToolResult | ActivityMark | Turn
 """What is pinned in the user's audio; a `Turn` is context told in words."""
 
 
-class OutboxFull(ConfigError):
+class OutboxFull(UnbrokenError):
     """More is pinned in the outbox than it may hold: no link takes it, or nothing settles it.
 
     Args:
@@ -133,9 +133,9 @@ class Outbox:
             The item's number, from 1.
 
         Raises:
-            OutboxFull: the bound is reached; nothing was put.
+            OutboxFull: the bound is reached; nothing was put. Answers to tool calls are bounded by the calls.
         """
-        if len(self._waiting) + len(self._sent) >= self._bound:
+        if len(self._waiting) + len(self._sent) >= self._bound and not isinstance(item, ToolResult):
             raise OutboxFull(self._bound)
         self._count += 1
         insort(self._waiting, (position, self._count, item))

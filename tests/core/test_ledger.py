@@ -223,6 +223,31 @@ def test_the_ledger_is_bounded_and_forgets_the_settled_first() -> None:
     assert ledger.deliver(gone, link=1) == Turn(role="tool", text="tool weather answered: {}")
 
 
+def test_no_number_of_calls_makes_one_in_flight_forgotten() -> None:
+    ledger = ToolLedger(bound=4)
+    results = [answered(ledger, call(str(number), n=number), link=1) for number in range(3)]
+    for number in range(3, 20):
+        shown(ledger, call(str(number), n=number), link=1)
+    assert [pending.call_id for pending in ledger.pending] == [str(number) for number in range(3, 20)]
+    for result in results:
+        assert ledger.deliver(result, link=1) == result
+    for number in range(3, 20):
+        assert ledger.answer(str(number), {}) is not None
+    assert not ledger.pending
+
+
+def test_of_many_cancelled_calls_those_that_were_answered_go_first() -> None:
+    ledger = ToolLedger(bound=2)
+    for number in range(3):
+        shown(ledger, call(str(number), n=number), link=1)
+    ledger.cancel(("0", "1", "2"), link=1)
+    assert ledger.answer("1", {}) is None
+    shown(ledger, call("3", n=3), link=1)
+    assert ledger.answer("2", {}) is None, "an answer that was on its way is no error"
+    with pytest.raises(ConfigError, match="no tool call has the id '1'"):
+        ledger.answer("1", {})
+
+
 def test_repr() -> None:
     ledger = ToolLedger()
     assert repr(ledger) == "<ToolLedger 0 calls, pending: none>"

@@ -50,7 +50,8 @@ class ToolLedger:
     """Every call that is in flight, or that the model might issue again after a recovery.
 
     Args:
-        bound: calls that are remembered; the oldest settled ones are forgotten first.
+        bound: calls that are remembered. Beyond it the oldest that are settled or cancelled are forgotten; those that are in
+            flight stay, however many they are.
     """
 
     def __init__(self, *, bound: int = 256) -> None:
@@ -194,12 +195,15 @@ class ToolLedger:
         return entry.result
 
     def _prune(self) -> None:
-        if len(self._entries) <= self._bound:
-            return
-        settled = (entry for entry in self._entries if entry.settled or entry.cancelled)
-        gone = next(settled, self._entries[0])
-        self._entries.remove(gone)
-        del self._by_id[gone.call.call_id]
+        """Forgets down to the bound, but never a call that may still be answered or issued again."""
+        while len(self._entries) > self._bound:
+            over = [entry for entry in self._entries if entry.settled or entry.cancelled]
+            if not over:
+                return
+            # the answer to a cancelled call may still come, and is no error then
+            gone = min(over, key=lambda entry: entry.result is None)
+            self._entries.remove(gone)
+            del self._by_id[gone.call.call_id]
 
     def __repr__(self) -> str:
         names = ", ".join(call.name for call in self.pending)

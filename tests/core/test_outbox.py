@@ -155,21 +155,50 @@ def test_what_is_settled_is_not_sent_again_and_what_waits_stays() -> None:
     assert drain(outbox, 200) == [AudioSpan(0, 100), Pinned(2, START, 100), AudioSpan(100, 200)]
 
 
-def test_more_than_the_bound_is_an_error_that_names_it() -> None:
+def test_more_waiting_than_the_bound_is_an_error_that_names_it() -> None:
     outbox = opened(bound=2)
     outbox.put(HELLO, 0)
-    drain(outbox, 0)
     outbox.put(HELLO, 0)
     with pytest.raises(
         OutboxFull,
-        match=r"^the outbox holds 2 texts, tool results and marks that no link is known to have carried, which is its bound:"
+        match=r"^the outbox holds 2 texts, tool results and marks that no link has taken yet, which is its bound:"
         r" wait for a Recovered event before sending more$",
     ) as caught:
         outbox.put(HELLO, 0)
     assert isinstance(caught.value, UnbrokenError)
     assert caught.value.bound == 2
-    outbox.settle(1)
+    drain(outbox, 0)
     assert outbox.put(HELLO, 0) == 3
+
+
+def test_what_was_sent_and_never_settled_fills_nothing_up() -> None:
+    outbox = opened(bound=3)
+    for number in range(1, 100):
+        assert outbox.put(HELLO, number) == number
+        drain(outbox, number)
+    assert repr(outbox) == "<Outbox open at 99, 0 waiting, 3 unsettled>"
+    assert outbox.oldest == 97
+    outbox.rewind(0, 96)
+    assert [pinned.seq for pinned in outbox.waiting] == [97, 98, 99], "a context that holds 96 items gets all the others"
+
+
+def test_the_first_that_was_put_is_dropped_first_wherever_it_is_pinned() -> None:
+    outbox = opened(bound=2)
+    for position in (30, 20, 10):
+        outbox.put(HELLO, position)
+        drain(outbox, 50)
+    assert outbox.oldest == 2
+    outbox.rewind(50, 0)
+    assert [pinned.seq for pinned in outbox.waiting] == [3, 2]
+
+
+def test_what_was_settled_in_time_is_not_missed() -> None:
+    outbox = opened(bound=2)
+    for _ in range(10):
+        seq = outbox.put(HELLO, 0)
+        drain(outbox, 0)
+        outbox.settle(seq)
+    assert outbox.oldest == 1
 
 
 def test_repr() -> None:

@@ -20,17 +20,17 @@ Item: TypeAlias = UserText | ToolResult | ActivityMark | Turn
 
 
 class OutboxFull(UnbrokenError):
-    """More is pinned in the outbox than it may hold: no link takes it, or nothing settles it.
+    """More waits in the outbox than may: there is no link to take it, or a tool call keeps it back.
 
     Args:
-        bound: how many items it may hold.
+        bound: how many items may wait.
     """
 
     def __init__(self, bound: int) -> None:
         self.bound = bound
         super().__init__(
-            f"the outbox holds {bound} texts, tool results and marks that no link is known to have carried, which is its"
-            " bound: wait for a Recovered event before sending more"
+            f"the outbox holds {bound} texts, tool results and marks that no link has taken yet, which is its bound: wait for"
+            " a Recovered event before sending more"
         )
 
 
@@ -72,14 +72,17 @@ class Outbox:
     tool results pass, and they pass everything.
 
     Args:
-        bound: items that are held at most, those included that were sent and not settled.
+        bound: items that may wait at most; of those that were sent and not settled as many are kept besides, the last ones.
 
     Attributes:
         position: up to here the current link was given the audio, in samples.
+        oldest: every item from this number on that is not settled can be sent again. It is 1 until more were sent than are
+            kept; a context that holds less than ``oldest - 1`` can no longer be given all that it lacks.
     """
 
     def __init__(self, *, bound: int = 1024) -> None:
         self.position: int = 0
+        self.oldest: int = 1
         self._bound = bound
         self._open = False
         self._holds: set[str] = set()
@@ -133,9 +136,9 @@ class Outbox:
             The item's number, from 1.
 
         Raises:
-            OutboxFull: the bound is reached; nothing was put. Answers to tool calls are bounded by the calls.
+            OutboxFull: as many wait as may; nothing was put. Answers to tool calls are bounded by the calls.
         """
-        if len(self._waiting) + len(self._sent) >= self._bound and not isinstance(item, ToolResult):
+        if len(self._waiting) >= self._bound and not isinstance(item, ToolResult):
             raise OutboxFull(self._bound)
         self._count += 1
         insort(self._waiting, (position, self._count, item))
@@ -173,6 +176,7 @@ class Outbox:
                 for place, entry in enumerate(self._waiting):
                     if entry[1] == seq:
                         insort(self._sent, self._waiting.pop(place))
+                        self._drop_oldest()
                         break
 
     @property
@@ -207,9 +211,19 @@ class Outbox:
         if self._sent:
             self._sent = [entry for entry in self._sent if entry[1] > seq]
 
+    def _drop_oldest(self) -> None:
+        while len(self._sent) > self._bound:
+            gone = min(self._sent, key=_seq)
+            self._sent.remove(gone)
+            self.oldest = max(self.oldest, gone[1] + 1)
+
     def __repr__(self) -> str:
         gate = "closed" if not self._open else f"held: {', '.join(sorted(self._holds))}" if self._holds else "open"
         return f"<Outbox {gate} at {self.position}, {len(self._waiting)} waiting, {len(self._sent)} unsettled>"
+
+
+def _seq(entry: tuple[int, int, Item]) -> int:
+    return entry[1]
 
 
 def _pinned(entry: tuple[int, int, Item]) -> Pinned:

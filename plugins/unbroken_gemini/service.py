@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -23,6 +24,8 @@ from unbroken_gemini.setup import configuration, plan
 from unbroken_gemini.targets import Options, options
 
 __all__ = ["GeminiProvider"]
+
+logger = logging.getLogger("unbroken.gemini")
 
 _SCHEMES = {"https": "wss", "wss": "wss", "http": "ws", "ws": "ws"}
 
@@ -59,6 +62,8 @@ class GeminiProvider(Provider):
         self.profile = models.profile(row, platform, consumed_index=plans.consumed_index)
         self.region = account.location if account.vertex else None
         self.misfits = models.misfits(row, plans.setup)
+        for misfit in self.misfits:
+            logger.warning("%s: %s", row.name, misfit)
         self._plan = plans
         self._credential = _credential(given, client, account)
         session = settled.http_options if settled is not None and settled.http_options is not None else types.HttpOptions()

@@ -50,7 +50,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model can do and how it must be handled: one row of a provider's catalog, as the runtime reads it.
+    """What a model can do and how it must be handled: one row of a provider's catalog, as the runtime, policies and tools
+    read it.
 
     Attributes:
         platform: the platform's name in closures and rules ("gemini", "vertex").
@@ -163,7 +164,7 @@ class Provider(ABC):
 
     @abstractmethod
     async def endpoint(self, *, refresh: bool = False) -> Endpoint:
-        """Names the endpoint and its credential; asked once per link.
+        """Names the endpoint and its credential; asked once per link. Must be cancellable: it has a deadline.
 
         Args:
             refresh: the last credential was refused: get a new one where that can be done.

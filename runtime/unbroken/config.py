@@ -103,6 +103,8 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
         upgrade: the HTTP upgrade to WebSocket.
         setup: from the upgrade until the provider says the session is set up (300 to 800 ms are usual for Gemini).
         sign: after the user's turn ended, until anything at all comes from the peer, a pong included.
+        silence: while the user speaks on and on, between two signs of the peer, each asked for by a ping (pongs of 8 to 30 s
+            were measured on healthy Gemini links).
         reply: after the user's turn ended, until a reply begins.
         decide: until the policy has answered; then the built-in decision is taken.
         close: the closing handshake; then the link is aborted. No recovery waits longer for a dead peer.
@@ -114,6 +116,7 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
     upgrade: float = 3.0
     setup: float = 5.0
     sign: float = 4.0
+    silence: float = 40.0
     reply: float = 8.0
     decide: float = 0.1
     close: float = 0.25

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from pathlib import Path
 from typing import Final, Protocol, TypeAlias, cast
 
 import anyio
+import anyio.lowlevel
 import msgspec
 
 from unbroken.abc import Connection, Provider, Socket, Transport, TransportStep
@@ -20,6 +23,9 @@ __all__ = ["Link", "LinkMessage", "Receiver"]
 
 LinkMessage: TypeAlias = LinkStep | LinkUp
 
+
+_BATCH = 64
+"""Messages that are taken without a turn of the loop: a flood must not starve the other tasks."""
 
 _OVERDUE: Final[Mapping[str, Cause]] = {
     "credential": "credential_deadline",
@@ -86,7 +92,7 @@ class Link:
         self._post = post
         self._receiver = receiver
         self._refresh = refresh
-        self._connection: Connection = provider.connection()
+        self._connection: Connection | None = None
         self._socket: Socket | None = None
         self._scope = anyio.CancelScope()
         self._activated = anyio.Event()
@@ -104,7 +110,8 @@ class Link:
 
     @property
     def connection(self) -> Connection:
-        """The encoder of this link."""
+        """The encoder of this link, once its setup was sent."""
+        assert self._connection is not None
         return self._connection
 
     @property
@@ -246,10 +253,11 @@ class Link:
         self._mark("dial")
         self._socket = socket = await self._transport.open(endpoint, tasks=tasks, on_step=self._step)
         self._step("setup")
-        self.send(self._connection.setup(handle=self.crossing.handle, history=self.crossing.history))
+        self._connection = connection = self.provider.connection()
+        self.send(connection.setup(handle=self.crossing.handle, history=self.crossing.history))
         rest: list[WireEvent] = []
         while self.phase != "live":
-            for event in self._connection.receive(await socket.receive()):
+            for event in connection.receive(await socket.receive()):
                 if type(event) is SetupDone:
                     self._up()
                 elif type(event) is ProviderFault:
@@ -258,14 +266,17 @@ class Link:
                     rest.append(event)
         await self._activated.wait()
         self._receiver.deliver(self.number, rest)
-        receive, deliver, room = self._connection.receive, self._receiver.deliver, self._receiver.room
-        while True:
+        receive, deliver, room = connection.receive, self._receiver.deliver, self._receiver.room
+        for number in count(1):
+            if number % _BATCH == 0:
+                await anyio.lowlevel.checkpoint()  # what came in one read is taken without a turn of the loop
             events = receive(await socket.receive())
             for event in events:
                 if type(event) is ProviderFault:
                     return self._refused(event)
             deliver(self.number, events)
             await room()
+        raise AssertionError("unreachable")
 
     def _refused(self, fault: ProviderFault) -> Ending:
         return Ending(code=fault.code, reason=fault.reason, confirmed=False)
@@ -281,7 +292,7 @@ class Link:
     def _up(self) -> None:
         self.phase = "live"
         self._mark("live")
-        for message in self._connection.opening():
+        for message in self.connection.opening():
             self.send(message)
         took = {
             f"{name}_ms": (after - at) * 1000 for (name, at), (_, after) in zip(self._marks, self._marks[1:], strict=False)
@@ -291,8 +302,12 @@ class Link:
 
 
 def _reason(error: Exception) -> str:
-    """Returns an exception as a reason: the innermost one, at most 123 characters as the protocol's reasons are."""
+    """Returns what a bug was, and where; not its words, which may hold a key or a caller's."""
     found: BaseException = error
     while isinstance(found, BaseExceptionGroup):
         found = cast("BaseExceptionGroup[BaseException]", found).exceptions[0]
-    return repr(found)[:123]
+    trace = found.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f" at {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace is not None else ""
+    return f"{type(found).__name__}{where}"

@@ -29,7 +29,9 @@ __all__ = [
     "Replay",
 ]
 
-Milestone = Literal["speech_began", "speech_ended", "turn_ended", "reply_began", "reply_ended", "tool_called", "useful"]
+Milestone = Literal[
+    "speech_began", "speech_ended", "turn_ended", "reply_began", "reply_ended", "tool_called", "tools_done", "useful"
+]
 
 
 class LinkStep(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -36,9 +36,6 @@ logger = logging.getLogger("unbroken")
 PipeMessage: TypeAlias = Announced | LinkDown | Progress | Released | Lag
 """What the pipe tells the supervisor."""
 
-_LAG = 0.2
-"""Seconds beyond the path's round trip in which a service has taken in what it was sent."""
-
 _BACKLOG = 0.3
 """Seconds of audio that may be sent at once; more is paced."""
 
@@ -101,7 +98,7 @@ class AudioPipe(Actor[Replay]):
         self._find = find
         self._link: Link | None = None
         self._profile = profile
-        self._lag = _LAG
+        self._round_trip = 0.0
         self._last_output = -math.inf
         self._wire_facts: dict[str, bool] = {}
         self._ends_at = math.inf
@@ -109,6 +106,7 @@ class AudioPipe(Actor[Replay]):
         self._paced_from: tuple[float, int] | None = None
         self._tick = math.inf
         self._released = True
+        self._refused: set[int] = set()
 
     def __repr__(self) -> str:
         link = f"link {self._link.number}" if self._link is not None else "no link"
@@ -135,7 +133,7 @@ class AudioPipe(Actor[Replay]):
         turn = self._speech.feed(quiet, end - start, now)
         link = self._link
         if link is not None and link.open and self._paced_from is None:
-            if self.outbox.clear_at(start) and link.buffered < _UNSENT:
+            if self.outbox.clear_at(start) and link.buffered < _UNSENT and end - start <= _BACKLOG * self.rate:
                 self._write(link, AudioSpan(start, end), now)
             else:
                 self._drain(now)
@@ -166,8 +164,9 @@ class AudioPipe(Actor[Replay]):
                 case HandleIssued():
                     self.continuity.issued(event)
                 case GoAway(time_left=time_left):
-                    self._ends_at = min(self._ends_at, now + time_left)
-                    self._post(Announced(link=link, time_left=time_left))
+                    if now + time_left < self._ends_at:
+                        self._ends_at = now + time_left
+                        self._post(Announced(link=link, time_left=time_left))
                 case Skipped(what=what):
                     self._skip(what)
                 case _:
@@ -215,7 +214,7 @@ class AudioPipe(Actor[Replay]):
             return
         now = anyio.current_time()
         self._profile, self._link = link.provider.profile, link
-        self._lag = message.round_trip + _LAG
+        self._round_trip = message.round_trip
         self.outbox.release_audio(_IN_TOOL_CALL)
         way, plan = self.continuity.take_over(
             link.number,
@@ -292,13 +291,22 @@ class AudioPipe(Actor[Replay]):
 
     def _write(self, link: Link, send: AudioSpan | Pinned, now: float) -> None:
         self.outbox.advance(send)
-        if isinstance(send, AudioSpan):
-            index = link.send(link.connection.audio(self.journal.read(send.start, send.stop - send.start)))
-            self.journal.sent(send.stop, now)
-            if self._profile.consumed_index:
-                self.journal.sent_index(index, send.stop)
-        else:
-            self._write_item(link, send.item, send.seq)
+        try:
+            if isinstance(send, AudioSpan):
+                index = link.send(link.connection.audio(self.journal.read(send.start, send.stop - send.start)))
+                self.journal.sent(send.stop, now)
+                if self._profile.consumed_index:
+                    self.journal.sent_index(index, send.stop)
+            elif send.seq not in self._refused:
+                self._write_item(link, send.item, send.seq)
+                self.continuity.wrote(send.item, send.seq, now=now)
+        except (
+            Exception
+        ) as failed:  # because a bug in a plugin's encoder must neither reach the application nor end the session
+            if isinstance(send, Pinned):  # it would do the same to every later link
+                self._refused.add(send.seq)
+            logger.error("%s: the encoder of link %d failed with %s", self.name, link.number, type(failed).__name__)
+            link.abort("crash", f"the encoder failed with {type(failed).__name__}")
 
     def _write_item(self, link: Link, item: Item, seq: int) -> None:
         connection = link.connection
@@ -308,10 +316,8 @@ class AudioPipe(Actor[Replay]):
                 self.conversation.said(item, seq=seq)
                 if item.turn_complete:
                     self._tell("turn_ended")
-            case ActivityMark(mark=mark):
+            case ActivityMark():
                 link.send(connection.activity(item))
-                if mark == "end":
-                    self.continuity.activity_ended()
             case ToolResult():
                 self._write_result(link, item)
             case Turn():
@@ -340,7 +346,7 @@ class AudioPipe(Actor[Replay]):
             if not self._wire_facts.get("useful"):
                 self._wire_facts["useful"] = True
                 self._tell("useful")
-        self.continuity.take(outcome, now=now, lag=self._lag)
+        self.continuity.take(outcome, now=now, round_trip=self._round_trip)
         if outcome.user_turn_ended:
             self._tell("turn_ended")
         if outcome.reply_began:
@@ -352,6 +358,8 @@ class AudioPipe(Actor[Replay]):
         """Holds the user's audio while a tool call is pending on this link, where the model takes none then."""
         if any(type(event) is ToolCall for event in outcome.events):
             self._tell("tool_called")
+        elif not self.conversation.ledger.waits_for(link):
+            self._tell("tools_done")
         if not self._profile.input_in_tool_call and self.conversation.ledger.waits_for(link):
             self.outbox.hold_audio(_IN_TOOL_CALL)
         else:

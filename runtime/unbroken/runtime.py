@@ -88,14 +88,16 @@ class Runtime:
     ) -> None:
         assert self._tasks is not None
         closing = max((s.deadlines.close for s in self._settings.values()), default=0.0)
-        with anyio.move_on_after(closing + _CLOSING_MARGIN, shield=True):
-            async with anyio.create_task_group() as closers:
-                for session in list(self._sessions.values()):
-                    closers.start_soon(session.aclose)
         tasks, self._tasks = self._tasks, None
-        tasks.cancel_scope.cancel()
-        # the tasks report to their sessions; what the body raised is not wrapped into a group with them
-        await tasks.__aexit__(None, None, None)
+        try:
+            with anyio.move_on_after(closing + _CLOSING_MARGIN, shield=True):
+                async with anyio.create_task_group() as closers:
+                    for session in list(self._sessions.values()):
+                        closers.start_soon(session.aclose)
+        finally:
+            tasks.cancel_scope.cancel()
+            # the tasks report to their sessions; what the body raised is not wrapped into a group with them
+            await tasks.__aexit__(None, None, None)
 
     def open(
         self,

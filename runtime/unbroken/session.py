@@ -61,7 +61,7 @@ class Session:
 
     # -- what the application sends --------------------------------------------------------------------------------------
 
-    def send_audio(self, pcm: bytes) -> None:
+    def send_audio(self, pcm: bytes | bytearray | memoryview) -> None:
         """Takes a piece of the user's audio. Never waits, and never raises because of an outage.
 
         Args:
@@ -72,7 +72,7 @@ class Session:
         """
         if self._closed:
             raise SessionClosed(f"{self.name} was closed; open a new session to send audio")
-        self._pipe.send_audio(pcm)
+        self._pipe.send_audio(pcm if type(pcm) is bytes else bytes(pcm))
 
     async def send_text(self, text: str, *, turn_complete: bool = True) -> None:
         """Sends the user's words as text. Returns once they are queued, in order with the audio.
@@ -83,7 +83,7 @@ class Session:
                 (Gemini 3.x answers anyway).
 
         Raises:
-            ConfigError: there is no text in it.
+            ConfigError: there is no text in it, or none that UTF-8 can carry.
             OutboxFull: too much waits for a link already.
             SessionClosed: the session was closed.
             SessionEscalated: the session was given up.
@@ -91,6 +91,10 @@ class Session:
         self._check()
         if not text:
             raise ConfigError("send_text needs at least one character; to end a turn of speech use send_activity('end')")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ConfigError("send_text needs text that UTF-8 can carry; this has half a surrogate pair in it") from None
         await anyio.lowlevel.checkpoint()
         self._pipe.send(UserText(text=text, turn_complete=turn_complete))
 

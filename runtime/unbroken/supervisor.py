@@ -43,7 +43,11 @@ SupervisorMessage: TypeAlias = LinkStep | LinkUp | LinkDown | Progress | Announc
 _WORTH_SAYING = 0.5
 """Seconds of a wait below which the caller need not be told."""
 
-_FROM_HERE: dict[Input, Cause] = {Input.SIGN_OVERDUE: "sign_deadline", Input.REPLY_OVERDUE: "reply_deadline"}
+_FROM_HERE: dict[Input, Cause] = {
+    Input.SIGN_OVERDUE: "sign_deadline",
+    Input.SILENCE_OVERDUE: "sign_deadline",
+    Input.REPLY_OVERDUE: "reply_deadline",
+}
 """What a link is aborted for, by the timer that ran out; a phase's timer names its phase."""
 
 
@@ -131,7 +135,10 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         self._tasks = tasks
         now = anyio.current_time()
         self._permit = self._fleet.admit(self._targets[0].name, at=now, now=now)
-        self._feed(Input.OPEN, now)
+        if self._permit.not_before > now:
+            self._perform(self.machine.wait(self._permit.not_before, now), now)
+        else:
+            self._feed(Input.OPEN, now)
 
     @property
     def deadline(self) -> float:
@@ -151,7 +158,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         one message, an hour of recorded speech sent at once): it moves deadlines only, and the end of a link must find its
         place.
         """
-        if isinstance(message, Progress) and len(self.mailbox) >= self.mailbox.capacity // 2:
+        if isinstance(message, Progress | Announced) and len(self.mailbox) >= self.mailbox.capacity // 2:
             return False
         return self.mailbox.post(message)
 

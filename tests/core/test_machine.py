@@ -168,6 +168,20 @@ def test_the_users_speech_alone_arms_a_sign_but_no_reply_deadline() -> None:
     assert machine.deadline == math.inf, "a noise that the service took for no turn must end nothing"
 
 
+@pytest.mark.parametrize("state", [S.SPEAKING, S.SPEAKING_ON])
+def test_a_user_who_speaks_on_and_on_needs_a_sign_of_the_peer_now_and_then(state: State) -> None:
+    machine = in_state(state)
+    assert machine.expire(D.silence, sign_at=D.silence - 1) == (C.PING,)
+    assert machine.expire(2 * D.silence, sign_at=D.silence + 30) == (C.PING,), "a pong of 30 s is no reason"
+    assert machine.expire(3 * D.silence, sign_at=D.silence + 30) == (C.ABORT,)
+
+
+def test_a_tool_call_that_the_model_withdrew_is_waited_for_no_longer() -> None:
+    machine = in_state(S.IN_TOOL_CALL)
+    machine.feed(I.TOOLS_DONE, 1.0)
+    assert machine.state is S.LISTENING
+
+
 @pytest.mark.parametrize(("time_left", "window"), [(300.0, 240.0), (50.0, 0.0), (3.0, 0.0), (1.0, 0.0)])
 def test_a_handover_is_sought_in_the_last_minute_while_nobody_speaks(time_left: float, window: float) -> None:
     machine = in_state(S.LISTENING)
@@ -179,7 +193,7 @@ def test_a_handover_is_sought_in_the_last_minute_while_nobody_speaks(time_left: 
 
 def test_a_turn_that_the_model_has_while_the_user_goes_on_is_due_when_the_user_stops() -> None:
     machine = in_state(S.SPEAKING_ON)
-    assert machine.deadline == math.inf
+    assert machine.deadline == D.silence
     machine.feed(I.SPEECH_ENDED, 30.0)
     machine.expire(30.0 + D.sign, sign_at=30.1)
     assert machine.deadline == 30.0 + D.reply

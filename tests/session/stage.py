@@ -13,8 +13,18 @@ import anyio.abc
 
 from unbroken.abc import Connection, Endpoint, Profile, Provider
 from unbroken.config import Secret, Target
-from unbroken.errors import SocketEnded, WireError
-from unbroken.events import ActivityMark, Audio, Interrupted, ToolCall, ToolResult, Turn, UserText, UserTranscript
+from unbroken.errors import DialFailed, SocketEnded, WireError
+from unbroken.events import (
+    ActivityMark,
+    Audio,
+    Interrupted,
+    ToolCall,
+    ToolCallCancelled,
+    ToolResult,
+    Turn,
+    UserText,
+    UserTranscript,
+)
 from unbroken.transports.memory import MemoryListener, MemoryNetwork
 from unbroken.transports.server import ServerWebSocket, receive_upgrade
 from unbroken.transports.websocket import WebSocketTransport
@@ -85,6 +95,8 @@ def _event(key: str, value: Any) -> list[WireEvent]:
             return [GoAway(time_left=value)]
         case "tool":
             return [ToolCall(call_id=value, name="look_up", arguments={"of": value})]
+        case "withdrawn":
+            return [ToolCallCancelled(call_ids=(value,))]
         case "tools":
             return [ToolCall(call_id=str(n), name="look_up", arguments={"of": n}) for n in range(value)]
         case "fault":
@@ -180,7 +192,10 @@ class Stage:
                 if isinstance(script, int):
                     await request.reject(script)
                     return
-                socket = await request.accept(tasks=own)
+                try:
+                    socket = await request.accept(tasks=own)
+                except DialFailed:
+                    return  # the client has gone meanwhile
                 call = Call(len(self.calls) + 1, socket, {"handle": None, "history": []})
                 try:
                     setup = json.loads(await socket.receive())["setup"]

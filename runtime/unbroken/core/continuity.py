@@ -6,19 +6,24 @@ the context behind a link hold already?
 
 from __future__ import annotations
 
+from collections import deque
+
 import msgspec
 
 from unbroken.config import Secret, Settings
 from unbroken.core.audio import ms
 from unbroken.core.conversation import Conversation, Outcome
 from unbroken.core.journal import Journal, Plan
-from unbroken.core.outbox import AudioSpan, Outbox
+from unbroken.core.outbox import AudioSpan, Item, Outbox
 from unbroken.decisions import Carry
-from unbroken.events import ToolCall, Turn
+from unbroken.events import ActivityMark, ToolCall, ToolResult, Turn, UserText
 from unbroken.messages import Account
 from unbroken.wire import HandleIssued
 
 __all__ = ["Continuity", "Crossing"]
+
+_LAG = 0.2
+"""Seconds beyond the path's round trip in which a service has taken in what it was sent."""
 
 _REDIAL = 2.0
 """Seconds that a replay may be away yet when it is asked whether a snapshot is too old for it."""
@@ -86,6 +91,9 @@ class Continuity:
         self._answered = 0
         self._acknowledged = 0
         self._turn_end: int | None = None
+        self._written: deque[tuple[float, int, bool]] = deque()
+        self._marks: deque[tuple[int, ActivityMark]] = deque(maxlen=64)
+        self._cut = False
         self._unreported = 0.0
 
     def __repr__(self) -> str:
@@ -94,32 +102,50 @@ class Continuity:
 
     # -- What the model has ----------------------------------------------------------------------------------------------
 
-    def activity_ended(self) -> None:
-        """The application's mark for the end of the user's turn was sent."""
-        self._turn_end = self.outbox.position
+    def wrote(self, item: Item, seq: int, *, now: float) -> None:
+        """An item was written to the current link.
 
-    def take(self, outcome: Outcome, *, now: float, lag: float) -> None:
+        Args:
+            item: the item.
+            seq: its number in the outbox.
+            now: the present.
+        """
+        if isinstance(item, ActivityMark):
+            self._marks.append((self.outbox.position, item))
+            if item.mark == "end":
+                self._turn_end = self.outbox.position
+        self._written.append((now, seq, _asks(item)))
+
+    def take(self, outcome: Outcome, *, now: float, round_trip: float) -> None:
         """Takes in what an event from the wire says of what the model has.
 
         Args:
             outcome: what the conversation made of the event.
             now: the present.
-            lag: seconds in which the service has taken in what it was sent, at least.
+            round_trip: seconds, of the path.
         """
         if outcome.user_turn_ended:
             marked, self._turn_end = self._turn_end, None
             if marked is not None:
                 heard = self.journal.acknowledge_exactly(marked)
             else:
-                heard = self.journal.acknowledge(now, lag)
+                heard = self.journal.acknowledge(now, round_trip + _LAG)
             self.conversation.acknowledged(heard)
         if outcome.user_turn_ended or outcome.reply_began:
-            self._acknowledged = self.outbox.cursor[1]
+            self._acknowledge_items(now - round_trip)
         if outcome.reply_ended:
             self._answered = max(self._answered, self.journal.heard)
             self._forget()
         for answer in outcome.answers:
             self.outbox.put(answer, self.outbox.position)
+
+    def _acknowledge_items(self, read_by: float) -> None:
+        """The model has what was written before a time, and the first that asks for a reply: it has begun to give one."""
+        asked = next((seq for _, seq, asks in self._written if asks), 0)
+        upto = self._acknowledged
+        while self._written and (self._written[0][0] < read_by or self._written[0][1] <= asked):
+            upto = max(upto, self._written.popleft()[1])
+        self._acknowledged = min(upto, self.outbox.cursor[1])
 
     def issued(self, event: HandleIssued) -> None:
         """Takes the provider's word on resumption: the newest handle holds what the model is known to have by now.
@@ -215,13 +241,28 @@ class Continuity:
         self.journal.begin_link(link, plan.start)
         self.journal.settle(plan)
         self.conversation.begin_link(link, known=plan.known, start=plan.start, carry=way.carry, open_turn=plan.lost > 0)
+        self._written.clear()
         self.outbox.rewind(plan.start, way.seq)
+        self._mark_again(plan)
         self.outbox.open()
         if way.carry != "handle":
             self._base, self._seeded = way.known, way.carry == "history"
         self.owed = owed and not self.outbox.waiting and not self.spoken_since(plan.start)
         self.account = self._accounted(plan, way, link)
         return way, plan
+
+    def _mark_again(self, plan: Plan) -> None:
+        """Marks again what is replayed of a turn that the application itself marks: by nothing else is it known for one."""
+        waiting = [send for send in self.outbox.waiting if isinstance(send.item, ActivityMark)]
+        again = {(send.position, send.item) for send in waiting}
+        opened: ActivityMark | None = None
+        for position, mark in self._marks:
+            if position <= plan.known and mark.mark != "stream_end":
+                opened = mark if mark.mark == "start" else None
+            elif position > plan.known and (position, mark) not in again:
+                self.outbox.put(mark, position)
+        if opened is not None and all(send.position > plan.start or send.item != opened for send in waiting):
+            self.outbox.put(opened, plan.start)
 
     def lost(self, *, reported: bool, cut: bool) -> None:
         """The current link is over.
@@ -232,7 +273,8 @@ class Continuity:
         """
         self.outbox.close()
         self._unreported = 0.0 if reported else self.account.lost_ms
-        self.account = Account(reply="cut" if cut else "none")
+        self._cut = cut or (self._cut and not reported)
+        self.account = Account(reply="cut" if self._cut else "none")
 
     def overflowed(self) -> float:
         """Goes on where the journal begins, if what was to be sent next has been dropped at its bound.
@@ -265,6 +307,17 @@ class Continuity:
             told_ms=ms(plan.told, rate),
             known_position=plan.known,
             replay_position=plan.start,
-            reply="owed" if self.owed and self._settings.nudge else self.account.reply,
+            reply="owed" if self.owed and self._settings.nudge else "cut" if self._cut else "none",
             tools=self.conversation.ledger.unknown_to(link),
         )
+
+
+def _asks(item: Item) -> bool:
+    """Says whether the model is to reply to an item."""
+    match item:
+        case UserText(turn_complete=asks):
+            return asks
+        case ActivityMark(mark=mark):
+            return mark == "end"
+        case _:
+            return isinstance(item, ToolResult)

@@ -60,6 +60,7 @@ class Input(Enum):
     REPLY_BEGAN = "a reply began"
     REPLY_ENDED = "the reply ended"
     TOOL_CALLED = "the model called a tool"
+    TOOLS_DONE = "the model waits for no tool any more"
     DOWN = "the link ended"
     GO = "decided: dial"
     WAIT = "decided: wait, then dial"
@@ -68,6 +69,7 @@ class Input(Enum):
     CLOSE = "the application closed the session"
     PHASE_OVERDUE = "the phase's deadline passed"
     SIGN_OVERDUE = "nothing came from the peer after the user's turn"
+    SILENCE_OVERDUE = "nothing came from the peer while the user spoke on and on"
     REPLY_OVERDUE = "no reply came, or it stalled"
     HANDOVER_DUE = "the announced end of the link is near"
     DECIDE_OVERDUE = "the policy did not answer"
@@ -128,6 +130,7 @@ _UP: Mapping[Input, Cell] = {
     I.TOOL_CALLED: (S.IN_TOOL_CALL, ()),
     I.REPLY_BEGAN: (S.REPLYING, ()),
     I.SIGN_OVERDUE: (S.ABORTING, (C.ABORT,)),
+    I.SILENCE_OVERDUE: (S.ABORTING, (C.ABORT,)),
     I.REPLY_OVERDUE: (S.ABORTING, (C.ABORT,)),
     I.HANDOVER_DUE: (S.HANGING_UP, (C.HANG_UP,)),
 }
@@ -139,7 +142,7 @@ def _same(state: State, *inputs: Input) -> dict[Input, Cell]:
 
 def _idle(state: State) -> dict[Input, Cell]:
     """What the user says or the application does while no link is up changes nothing here."""
-    return _same(state, I.SPEECH_BEGAN, I.SPEECH_ENDED, I.TURN_ENDED, I.REPLY_ENDED)
+    return _same(state, I.SPEECH_BEGAN, I.SPEECH_ENDED, I.TURN_ENDED, I.REPLY_ENDED, I.TOOLS_DONE)
 
 
 def _late(state: State) -> dict[Input, Cell]:
@@ -148,22 +151,24 @@ def _late(state: State) -> dict[Input, Cell]:
 
 
 TABLE: Final[Mapping[State, Mapping[Input, Cell]]] = {
-    S.NEW: {I.OPEN: (S.DIALLING, (C.DIAL,)), **_idle(S.NEW), **_WITHOUT_LINK},
+    S.NEW: {I.OPEN: (S.DIALLING, (C.DIAL,)), I.WAIT: (S.WAITING, ()), **_idle(S.NEW), **_WITHOUT_LINK},
     S.DIALLING: {
         **_COMING_UP,
         **_idle(S.DIALLING),
         I.TLS: (S.SECURING, ()),
         I.UPGRADE: (S.UPGRADING, ()),
+        I.SETUP: (S.SETTING_UP, ()),
     },
-    S.SECURING: {**_COMING_UP, **_idle(S.SECURING), I.UPGRADE: (S.UPGRADING, ())},
+    S.SECURING: {**_COMING_UP, **_idle(S.SECURING), I.UPGRADE: (S.UPGRADING, ()), I.SETUP: (S.SETTING_UP, ())},
     S.UPGRADING: {**_COMING_UP, **_idle(S.UPGRADING), I.SETUP: (S.SETTING_UP, ())},
     S.SETTING_UP: {**_COMING_UP, **_idle(S.SETTING_UP), I.UP: (S.LISTENING, (C.ACTIVATE,))},
     S.LISTENING: {
         **_UP,
-        I.SPEECH_BEGAN: (S.SPEAKING, ()),
+        I.SPEECH_BEGAN: (S.SPEAKING, (C.PING,)),
         I.SPEECH_ENDED: (S.LISTENING, (C.PING,)),
         I.TURN_ENDED: (S.EXPECTING, (C.PING,)),
         I.REPLY_ENDED: (S.LISTENING, ()),
+        I.TOOLS_DONE: (S.LISTENING, ()),
         I.HEALTHY_DUE: (S.LISTENING, (C.HEALTHY,)),
     },
     S.SPEAKING: {
@@ -172,6 +177,7 @@ TABLE: Final[Mapping[State, Mapping[Input, Cell]]] = {
         I.SPEECH_ENDED: (S.LISTENING, (C.PING,)),
         I.TURN_ENDED: (S.SPEAKING_ON, ()),
         I.REPLY_ENDED: (S.SPEAKING, ()),
+        I.TOOLS_DONE: (S.SPEAKING, ()),
         I.HEALTHY_DUE: (S.SPEAKING, (C.HEALTHY,)),
     },
     # The model has a turn and owes a reply, but may rightly wait: as far as this side can tell, the user has not finished.
@@ -181,6 +187,7 @@ TABLE: Final[Mapping[State, Mapping[Input, Cell]]] = {
         I.SPEECH_ENDED: (S.EXPECTING, (C.PING,)),
         I.TURN_ENDED: (S.SPEAKING_ON, ()),
         I.REPLY_ENDED: (S.SPEAKING, ()),
+        I.TOOLS_DONE: (S.SPEAKING_ON, ()),
         I.HEALTHY_DUE: (S.SPEAKING_ON, (C.HEALTHY,)),
     },
     S.EXPECTING: {
@@ -189,6 +196,7 @@ TABLE: Final[Mapping[State, Mapping[Input, Cell]]] = {
         I.SPEECH_ENDED: (S.EXPECTING, (C.PING,)),
         I.TURN_ENDED: (S.EXPECTING, (C.PING,)),
         I.REPLY_ENDED: (S.LISTENING, ()),
+        I.TOOLS_DONE: (S.EXPECTING, ()),
         I.HEALTHY_DUE: (S.EXPECTING, (C.HEALTHY,)),
     },
     S.REPLYING: {
@@ -197,6 +205,7 @@ TABLE: Final[Mapping[State, Mapping[Input, Cell]]] = {
         I.SPEECH_ENDED: (S.REPLYING, (C.PING,)),
         I.TURN_ENDED: (S.REPLYING, ()),
         I.REPLY_ENDED: (S.LISTENING, ()),
+        I.TOOLS_DONE: (S.REPLYING, ()),
         I.HEALTHY_DUE: (S.REPLYING, (C.HEALTHY,)),
     },
     S.IN_TOOL_CALL: {
@@ -205,6 +214,7 @@ TABLE: Final[Mapping[State, Mapping[Input, Cell]]] = {
         I.SPEECH_ENDED: (S.IN_TOOL_CALL, (C.PING,)),
         I.TURN_ENDED: (S.EXPECTING, (C.PING,)),
         I.REPLY_ENDED: (S.IN_TOOL_CALL, ()),
+        I.TOOLS_DONE: (S.LISTENING, ()),
         I.HEALTHY_DUE: (S.IN_TOOL_CALL, (C.HEALTHY,)),
     },
     S.HANGING_UP: {
@@ -252,6 +262,8 @@ PHASE_TIMER: Final[Mapping[State, tuple[str, Input]]] = {
     S.ABORTING: ("close", I.CLOSE_OVERDUE),
     S.ENDING: ("close", I.CLOSE_OVERDUE),
     S.DECIDING: ("decide", I.DECIDE_OVERDUE),
+    S.SPEAKING: ("silence", I.SILENCE_OVERDUE),
+    S.SPEAKING_ON: ("silence", I.SILENCE_OVERDUE),
     S.EXPECTING: ("reply", I.REPLY_OVERDUE),
     S.REPLYING: ("reply", I.REPLY_OVERDUE),
 }
@@ -259,7 +271,7 @@ PHASE_TIMER: Final[Mapping[State, tuple[str, Input]]] = {
 and the dial's, as one."""
 
 
-_OF_A_STATE: Final = (I.PHASE_OVERDUE, I.CLOSE_OVERDUE, I.DECIDE_OVERDUE, I.REPLY_OVERDUE, I.WAIT_OVER)
+_OF_A_STATE: Final = (I.PHASE_OVERDUE, I.CLOSE_OVERDUE, I.DECIDE_OVERDUE, I.REPLY_OVERDUE, I.SILENCE_OVERDUE, I.WAIT_OVER)
 _OF_A_LINK: Final = (I.SIGN_OVERDUE, I.HEALTHY_DUE, I.HANDOVER_DUE)
 
 
@@ -398,11 +410,14 @@ class Machine:
         if (later := self._excused(due, now, sign_at, output_at)) is not None:
             if later < math.inf:
                 self._timers[due] = later
-            return ()
+            return (Command.PING,) if due is Input.SILENCE_OVERDUE else ()
         return self.feed(due, now)
 
     def _excused(self, due: Input, now: float, sign_at: float, output_at: float) -> float | None:
         """Returns when to look again (`math.inf`: need not) where life excuses the timer; None where nothing does."""
+        if due is Input.SILENCE_OVERDUE:
+            asked = now - self._deadlines.silence
+            return now + self._deadlines.silence if sign_at >= asked or Input.LAG_OVERDUE in self._timers else None
         if due not in (Input.SIGN_OVERDUE, Input.REPLY_OVERDUE):
             return None
         if Input.LAG_OVERDUE in self._timers:  # the application is late, so nobody has read what the peer said

@@ -5,7 +5,8 @@ import pytest
 
 from unbroken.config import Settings
 from unbroken.core.outage import Outages
-from unbroken.decisions import Closure, Facts, Situation, TargetState
+from unbroken.core.policy import DefaultPolicy
+from unbroken.decisions import Closure, Facts, Fault, Retry, Situation, TargetState
 from unbroken.events import Steps
 
 HERE = TargetState(name="p/m", index=0, quota_group="p/m", credentials="p")
@@ -15,8 +16,8 @@ def outages(*, attempts: int = 20, recoveries: int = 1000) -> Outages:
     return Outages([HERE], settings=Settings(attempts=attempts, recoveries=recoveries))
 
 
-def fail(trouble: Outages, *, now: float, useful: bool = True) -> Situation:
-    closure = Closure(facts=Facts(useful=useful))
+def fail(trouble: Outages, *, now: float, useful: bool = True, age: float = 60.0) -> Situation:
+    closure = Closure(facts=Facts(useful=useful), age=age)
     trouble.failed(closure, target=0, detect=0.0, now=now)
     return trouble.situation(closure, target=0, has_handle=True, has_history=True, random=0.0, now=now)
 
@@ -43,6 +44,35 @@ def test_a_planned_end_uses_up_nothing() -> None:
         recover(trouble)
     situation = fail(trouble, now=4.0)
     assert (situation.attempt, situation.targets[0].tried, situation.recoveries_left) == (1, 1, 2)
+
+
+def test_planned_ends_of_young_links_are_failures_like_others() -> None:
+    trouble = outages(attempts=3, recoveries=5)
+    left: list[tuple[int, int, int]] = []
+    for now in (1.0, 2.0, 3.0):
+        situation = fail(trouble, now=now, age=9.9)
+        left.append((situation.attempts_left, situation.recoveries_left, situation.targets[0].tried))
+        trouble.forgive(0)
+        recover(trouble)
+    assert left == [(2, 5, 1), (1, 4, 2), (0, 3, 3)]
+
+
+def test_a_service_that_says_something_and_goes_away_at_once_is_not_redialled_for_ever() -> None:
+    trouble, policy = outages(), DefaultPolicy()
+    waited, now = list[float](), 0.0
+    for _ in range(1000):
+        situation = msgspec.structs.replace(fail(trouble, now=now, age=0.0), random=0.5)
+        decision = policy.decide(Fault(kind="planned", rule="r"), situation)
+        trouble.forgive(0)
+        if not isinstance(decision, Retry):
+            break
+        assert decision.carry == "handle"
+        waited.append(decision.after)
+        now += decision.after
+        recover(trouble)
+    assert decision.rule == "bounds"
+    assert len(waited) == 19
+    assert waited[:5] == pytest.approx([0.0, 0.15, 0.275, 0.525, 1.025])
 
 
 def test_a_planned_end_within_an_outage_does_not_undo_the_outage() -> None:

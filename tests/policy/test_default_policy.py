@@ -106,6 +106,7 @@ def test_a_planned_end_without_anything_useful_is_a_fault_of_the_service() -> No
 def test_a_planned_end_after_something_useful_costs_no_budget() -> None:
     spent: dict[str, Any] = {"attempts_left": 0, "recoveries_left": 0}
     assert walk("planned", **spent) == ["retry handle"] * 3
+    assert walk("planned", **spent, attempt=2) == ["escalate"] * 3, "one link too young to be forgiven after another"
     assert walk("planned", useful=False, **spent) == ["escalate"] * 3
 
 

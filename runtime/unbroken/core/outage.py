@@ -37,6 +37,7 @@ class Outages:
         self._tried: Counter[int] = Counter()
         self._ruled_out: dict[int, str] = {}
         self._handle_failures = 0
+        self._age = 0.0
         self._began: float | None = None
         self._steps = Steps()
         self._tries = 0
@@ -63,6 +64,7 @@ class Outages:
         """
         self._attempt += 1
         self._tried[target] += 1
+        self._age = closure.age
         if closure.phase in ("setup", "live"):  # before, the handle had not been shown
             self._handle_failures = self._handle_failures + 1 if closure.facts.resumed and not closure.facts.useful else 0
         if self._began is None:
@@ -76,9 +78,14 @@ class Outages:
     def forgive(self, target: int) -> None:
         """The last failure was none: an announced or documented end, after something useful had come.
 
+        That holds where the link had lived for `Settings.healthy_after`. A younger one's end counts as a failure, however
+        planned it was: a service that ends every link a moment after its first word would be redialled for ever.
+
         Args:
             target: where the link went.
         """
+        if self._age < self._settings.healthy_after:
+            return
         self._attempt = max(0, self._attempt - 1)
         self._tried[target] = max(0, self._tried[target] - 1)
         if self._began is not None and not self._tries:  # it began the outage, which then is none to be counted

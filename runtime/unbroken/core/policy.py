@@ -1,12 +1,13 @@
 """What to do about a fault: the default policy reads the table of `unbroken.core.defaults`, in the situation it is asked in.
 
 All bounds are the situation's: the attempts, the recoveries and the patience that are left. Where one of them is used up the
-session escalates, so that no path goes on for ever. Between the dials time passes:
+session escalates, so that no path goes on for ever; a planned end uses up no recovery. Between the dials time passes:
 
 * The first dial of a target within an outage is at once. Further ones follow by backoff with full jitter: under a ceiling
   of 0.25 s that doubles up to 5 s, counted by the links to that target that failed in a row. At the ceiling it is
   stretched so that the attempts that are left last for the patience that is left. After a link on which something useful
-  had come, 50 ms are enough.
+  had come, 50 ms are enough, unless its end was a planned one: planned ends in a row come from links that were too young
+  for it.
 * `Retry-After` and cool-downs are floors for their target. Up to 5 s are waited for; beyond that another target is taken.
 * A handle that was refused while the old socket may still be open is tried again after 0.5, 1, 2, 4 and 4 s, each half
   certain and half random: 6 to 12 s in all.
@@ -37,7 +38,7 @@ from unbroken.decisions import (
     TargetState,
 )
 
-__all__ = ["DefaultPolicy", "backoff", "counted_as", "flaw"]
+__all__ = ["DefaultPolicy", "backoff", "counted_as", "flaw", "used_up"]
 
 _FIRST_WAIT: Final = 0.05
 """Seconds that even the luckiest number waits between two dials of one target."""
@@ -72,7 +73,7 @@ class DefaultPolicy:
         """
         kind = counted_as(fault.kind, useful=situation.useful)
         advice = fault.advice or DEFAULTS[kind].advice
-        if kind not in ("closed", "planned") and (because := _used_up(situation)):
+        if because := used_up(kind, situation):
             return Escalate(advice=advice, because=because, rule="bounds")
         for step in _steps(fault, kind, situation):
             decision = _Asked(fault, kind, situation, step).decide()
@@ -89,6 +90,25 @@ def counted_as(kind: FaultKind, *, useful: bool) -> FaultKind:
     only where something useful came before it.
     """
     return "server" if kind == "planned" and not useful else kind
+
+
+def used_up(kind: FaultKind, situation: Situation) -> str:
+    """Says which of the session's bounds forbids another dial; "": none.
+
+    Args:
+        kind: the fault's, as `counted_as` has it. A planned end is no outage to be counted, and the first in a row no
+            failure; after a closed session nothing is dialled.
+        situation: where the session stands.
+    """
+    if kind == "closed":
+        return ""
+    if situation.attempts_left <= 0 and (kind != "planned" or situation.attempt > 1):
+        return f"{situation.attempt} links in a row failed, as many as the session may try."
+    if situation.recoveries_left <= 0 and kind != "planned":
+        return "The session has had as many outages as it may have."
+    if situation.patience_left <= 0.0:
+        return f"The outage has lasted {situation.outage_age:.0f} s, longer than the session's patience."
+    return ""
 
 
 def backoff(failed: int, situation: Situation) -> float:
@@ -193,7 +213,7 @@ class _Asked(msgspec.Struct, frozen=True):
 
     def _paced(self) -> float:
         if self.step.pace == "backoff":
-            if self.situation.useful:
+            if self.situation.useful and self.kind != "planned":
                 return min(_FIRST_WAIT, self.situation.patience_left) if self.here.tried > 1 else 0.0
             return backoff(self.here.tried, self.situation)
         half = _ceiling(_HANDLE, max(1, self.situation.handle_failures)) / 2
@@ -276,16 +296,6 @@ def _steps(fault: Fault, kind: FaultKind, situation: Situation) -> Sequence[Step
             tried = situation.targets[situation.current].tried if situation.targets else 0
             already = tried >= _RULE_RETRY or steps[0].act in ("resume", "fresh")
             return steps if already else (_BY_RULE["retry"], *steps)
-
-
-def _used_up(situation: Situation) -> str:
-    if situation.attempts_left <= 0:
-        return f"{situation.attempt} links in a row failed, as many as the session may try."
-    if situation.recoveries_left <= 0:
-        return "The session has had as many outages as it may have."
-    if situation.patience_left <= 0.0:
-        return f"The outage has lasted {situation.outage_age:.0f} s, longer than the session's patience."
-    return ""
 
 
 def _ceiling(wait: wait_base, attempt: int) -> float:

@@ -8,6 +8,7 @@ docs.cloud.google.com's page of the model, "pydantic-ai" is what its maintainers
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any, Literal, cast
 
 import msgspec
@@ -339,6 +340,11 @@ def _told(name: str, standing: Standing, where: str, region: str | None) -> str:
             return f"{name} is not a Live model that is known on {where}."
 
 
+def _word(value: object) -> str:
+    """Returns a word of the wire; google-genai gives enumerations, whose own text is another."""
+    return str(value.value) if isinstance(value, Enum) else str(value)
+
+
 def misfits(row: GeminiRow, setup: Mapping[str, Any]) -> tuple[str, ...]:
     """Names what in a setup the model is known to refuse or to ignore, as sentences that say what to change.
 
@@ -350,7 +356,7 @@ def misfits(row: GeminiRow, setup: Mapping[str, Any]) -> tuple[str, ...]:
     thinking = _part(generation, "thinkingConfig")
     level = _value(thinking, "thinkingLevel") is not None
     proactive = _value(_part(setup, "proactivity"), "proactiveAudio")
-    wanted = {str(modality) for modality in cast("list[object]", _value(generation, "responseModalities") or [])}
+    wanted = {_word(modality) for modality in cast("list[object]", _value(generation, "responseModalities") or [])}
     found: list[str] = []
     if level and row.thinking_level == "refused":
         found.append(f"{row.name} refuses thinkingConfig.thinkingLevel: leave it out")

@@ -63,7 +63,7 @@ class GeminiProvider(Provider):
         self.region = account.location if account.vertex else None
         self.misfits = models.misfits(row, plans.setup)
         for misfit in self.misfits:
-            logger.warning("%s: %s", row.name, misfit)
+            logger.warning(misfit)
         self._plan = plans
         self._credential = _credential(given, client, account)
         session = settled.http_options if settled is not None and settled.http_options is not None else types.HttpOptions()

@@ -446,3 +446,19 @@ def test_a_missing_sdk_names_its_extra() -> None:
         "MissingExtra the Gemini provider needs the package 'google-genai', which is not installed: "
         "pip install 'unbroken[gemini]'"
     )
+
+
+def test_a_setup_that_fits_is_not_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    made = unbroken_gemini.provider(
+        unbroken_gemini.target("gemini-3.8-live", api_key="k"), config={"response_modalities": ["AUDIO"]}
+    )
+    assert isinstance(made, GeminiProvider)
+    assert made.misfits == ()
+    assert not caplog.records
+
+
+def test_a_setup_that_does_not_fit_is_warned_of_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    unbroken_gemini.provider(
+        unbroken_gemini.target("gemini-3.8-live", api_key="k"), config={"response_modalities": ["TEXT"]}
+    )
+    assert [record.getMessage() for record in caplog.records] == ["gemini-3.8-live answers in AUDIO only, not in TEXT"]

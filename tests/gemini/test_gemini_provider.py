@@ -431,7 +431,7 @@ def run(code: str) -> str:
 
 
 def test_importing_the_plugin_imports_no_sdk() -> None:
-    code = "import sys, unbroken_gemini; unbroken_gemini.target('m', api_key='k'); print('google.genai' in sys.modules)"
+    code = "import sys, unbroken_gemini; target('m', api_key='k'); print('google.genai' in sys.modules)"
     assert run(code) == "False"
 
 
@@ -439,7 +439,7 @@ def test_a_missing_sdk_names_its_extra() -> None:
     code = (
         "import sys; sys.modules['google.genai'] = None\n"
         "import unbroken_gemini\n"
-        "try: unbroken_gemini.provider(unbroken_gemini.target('m'))\n"
+        "try: provider(target('m'))\n"
         "except Exception as error: print(type(error).__name__, error)"
     )
     assert run(code) == (
@@ -449,16 +449,12 @@ def test_a_missing_sdk_names_its_extra() -> None:
 
 
 def test_a_setup_that_fits_is_not_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    made = unbroken_gemini.provider(
-        unbroken_gemini.target("gemini-3.8-live", api_key="k"), config={"response_modalities": ["AUDIO"]}
-    )
+    made = provider(target("gemini-3.8-live", api_key="k"), config={"response_modalities": ["AUDIO"]})
     assert isinstance(made, GeminiProvider)
     assert made.misfits == ()
     assert not caplog.records
 
 
 def test_a_setup_that_does_not_fit_is_warned_of_at_once(caplog: pytest.LogCaptureFixture) -> None:
-    unbroken_gemini.provider(
-        unbroken_gemini.target("gemini-3.8-live", api_key="k"), config={"response_modalities": ["TEXT"]}
-    )
+    provider(target("gemini-3.8-live", api_key="k"), config={"response_modalities": ["TEXT"]})
     assert [record.getMessage() for record in caplog.records] == ["gemini-3.8-live answers in AUDIO only, not in TEXT"]

@@ -13,7 +13,7 @@ from unbroken.actors.actor import Actor
 from unbroken.actors.mailbox import Mailbox, Overflow
 from unbroken.core.classify import Rule, classify
 from unbroken.core.fleet import Fleet
-from unbroken.core.policy import DefaultPolicy, counted_as, flaw
+from unbroken.core.policy import DefaultPolicy, counted_as, flaw, paced, used_up
 from unbroken.core.rules import in_order
 from unbroken.decisions import Decision, FailOver, Fault, Retry, Situation
 from unbroken.messages import AskPolicy, Decided, Permit
@@ -144,7 +144,10 @@ class PolicyActor(Actor[AskPolicy]):
     def _decision(
         self, policy: Policy, fault: Fault, situation: Situation, enrolled: _Enrolled, session: str
     ) -> Decision | None:
-        """Asks the policy; None: it failed."""
+        """Asks the policy; None: it failed, or goes on where a bound of the session forbids it.
+
+        Such a bound is no failure of the policy, which need not know the bounds: the default one gives up in its place.
+        """
         try:
             decision = policy.decide(fault, situation)
         except Exception as error:  # because a policy is somebody's own code, and its bug must not end a call
@@ -153,7 +156,13 @@ class PolicyActor(Actor[AskPolicy]):
         if why := flaw(decision, situation):
             enrolled.replace(session, why)
             return None
-        return decision
+        if not isinstance(decision, Retry | FailOver):
+            return decision
+        if used_up(counted_as(fault.kind, useful=situation.useful), situation):
+            return None
+        if type(policy) is DefaultPolicy:  # which paces itself, and may dial at once where others may not
+            return decision
+        return msgspec.structs.replace(decision, after=max(decision.after, paced(decision, situation)))
 
     def _permit(self, decision: Decision, situation: Situation, enrolled: _Enrolled) -> Permit | None:
         match decision:

@@ -139,6 +139,12 @@ NONSENSE = {
     "to itself": FailOver(target=0),
     "negative": Retry(after=-1.0),
     "not a number": Retry(after=float("nan")),
+    "a reason that is no text": Retry(because=123),  # type: ignore[arg-type]
+    "a rule that is no text": FailOver(target=1, rule=None),  # type: ignore[arg-type]
+    "advice that is no text": Escalate(advice=["Go home."]),  # type: ignore[arg-type]
+    "an end for no reason": Finish(because=None),  # type: ignore[arg-type]
+    "half a truth": Retry(drop_media="no"),  # type: ignore[arg-type]
+    "a carry from elsewhere": Retry(carry=["handle"]),  # type: ignore[arg-type]
 }
 
 
@@ -157,6 +163,58 @@ async def test_a_policy_that_fails_is_replaced_counted_and_named_once(
     assert [(a.ask_id, a.fallback, a.decision.rule) for a in answers] == [(n, True, "server-resume") for n in (1, 2, 3)]
     assert len(caplog.messages) == 1
     assert caplog.messages[0].startswith("session a: <Says> failed, so the default policy decides: ")
+
+
+@pytest.mark.parametrize("spent", ["attempts_left", "recoveries_left", "patience_left"])
+@pytest.mark.parametrize("what", [Retry(), FailOver(target=1)], ids=["retry", "failover"])
+async def test_no_policy_goes_on_where_the_session_has_nothing_left(what: Decision, spent: str) -> None:
+    fleet = Fleet()
+    async with running(fleet) as actor:
+        caller = Caller(actor, "a", Says(what))
+        question = caller.question()
+        situation = msgspec.structs.replace(question.situation, **{spent: 0})
+        actor.mailbox.post(msgspec.structs.replace(question, situation=situation))
+        await anyio.wait_all_tasks_blocked()
+        (decided,) = caller.answers
+        assert (type(decided.decision), decided.decision.rule, decided.fallback) == (Escalate, "bounds", True)
+        assert (fleet.outstanding, actor.replaced) == (0, 0), "the policy is not at fault"
+
+
+async def test_what_dials_nothing_is_left_to_the_policy_to_the_last() -> None:
+    async with running() as actor:
+        caller = Caller(actor, "a", Says(Finish(rule="mine")))
+        question = caller.question()
+        situation = msgspec.structs.replace(question.situation, attempts_left=0)
+        actor.mailbox.post(msgspec.structs.replace(question, situation=situation))
+        await anyio.wait_all_tasks_blocked()
+    assert (caller.answers[0].decision, caller.answers[0].fallback) == (Finish(rule="mine"), False)
+
+
+@pytest.mark.parametrize(
+    ("what", "tried", "after"),
+    [
+        (Retry(), 1, 0.0),
+        (Retry(), 2, 0.05),
+        (Retry(), 4, 0.15),
+        (Retry(), 1000, 1.0),
+        (Retry(after=0.5), 4, 0.5),
+        (FailOver(target=1), 0, 0.0),
+        (FailOver(target=1), 1, 0.05),
+    ],
+)
+async def test_no_policy_dials_a_target_again_without_a_pause(what: Retry | FailOver, tried: int, after: float) -> None:
+    async with running() as actor:
+        caller = Caller(actor, "a", Says(what))
+        question = caller.question()
+        targets = tuple(msgspec.structs.replace(target, tried=tried) for target in ROUTE)
+        situation = msgspec.structs.replace(question.situation, targets=targets)
+        actor.mailbox.post(msgspec.structs.replace(question, situation=situation))
+        await anyio.wait_all_tasks_blocked()
+    (decided,) = caller.answers
+    assert decided.decision == msgspec.structs.replace(what, after=pytest.approx(after))
+    assert decided.permit is not None
+    assert decided.permit.not_before == pytest.approx(after)
+    assert not decided.fallback
 
 
 async def test_a_dismissed_session_gets_no_answer_and_gives_everything_back() -> None:

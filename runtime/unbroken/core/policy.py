@@ -38,10 +38,13 @@ from unbroken.decisions import (
     TargetState,
 )
 
-__all__ = ["DefaultPolicy", "backoff", "counted_as", "flaw", "used_up"]
+__all__ = ["DefaultPolicy", "backoff", "counted_as", "flaw", "paced", "used_up"]
 
 _FIRST_WAIT: Final = 0.05
 """Seconds that even the luckiest number waits between two dials of one target."""
+
+_STEPS: Final = 20
+"""So often the pause between the dials of one target is lengthened for a policy that does not lengthen it itself."""
 
 _LONGEST: Final = 5.0
 """Seconds: the ceiling of the backoff, and how long a target that is not usable yet is waited for."""
@@ -126,6 +129,21 @@ def backoff(failed: int, situation: Situation) -> float:
     return min(_FIRST_WAIT + situation.random * (ceiling - _FIRST_WAIT), situation.patience_left)
 
 
+def paced(decision: Retry | FailOver, situation: Situation) -> float:
+    """Returns how many seconds any policy's decision has to wait at least, so that none dials without a pause.
+
+    The first dial of a target may be at once. Each further one waits 50 ms more than the one before, 1 s at most.
+
+    Args:
+        decision: what the policy returned, without a `flaw`.
+        situation: what it was asked about.
+    """
+    target = decision.target if isinstance(decision, FailOver) else situation.current
+    failed = situation.targets[target].tried if target < len(situation.targets) else situation.attempt
+    again = failed if isinstance(decision, FailOver) else failed - 1
+    return min(_FIRST_WAIT * min(max(again, 0), _STEPS), situation.patience_left)
+
+
 def flaw(decision: object, situation: Situation) -> str:
     """Says why a decision cannot be performed; "": it can.
 
@@ -133,6 +151,8 @@ def flaw(decision: object, situation: Situation) -> str:
         decision: what a policy returned, whatever that is.
         situation: what it was asked about.
     """
+    if isinstance(decision, Retry | FailOver | Escalate | Finish) and (why := _mistyped(decision)):
+        return why
     match decision:
         case Escalate() | Finish():
             return ""
@@ -154,6 +174,14 @@ def flaw(decision: object, situation: Situation) -> str:
         return f"it waits {decision.after!r} seconds"
     if decision.carry not in get_args(Carry):
         return f"it carries the conversation by {decision.carry!r}"
+    return ""
+
+
+def _mistyped(decision: Decision) -> str:
+    for name, kind in (("because", str), ("rule", str), ("advice", str), ("drop_media", bool)):
+        value = getattr(decision, name, kind())
+        if not isinstance(value, kind):
+            return f"its {name} is {value!r}, not a {kind.__name__}"
     return ""
 
 

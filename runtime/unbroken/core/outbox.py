@@ -29,8 +29,8 @@ class OutboxFull(UnbrokenError):
     def __init__(self, bound: int) -> None:
         self.bound = bound
         super().__init__(
-            f"the outbox holds {bound} texts, tool results and marks that no link has taken yet, which is its bound: wait for"
-            " a Recovered event before sending more"
+            f"the outbox holds {bound} texts, tool results and marks that no link has taken yet, which is its bound: wait"
+            " for a Recovered event before sending more"
         )
 
 

@@ -151,6 +151,12 @@ def _said(reason: str, words: Sequence[str | tuple[str, ...]]) -> bool:
     return any(word in reason if isinstance(word, str) else all(part in reason for part in word) for word in words)
 
 
+def _sentence(text: str) -> str:
+    """Ends what ends with the peer's own words with a period, since another sentence may follow."""
+    text = text.rstrip(" :;,")
+    return text if not text or text.rstrip("\"')").endswith((".", "!", "?", "…")) else f"{text}."
+
+
 def _fault(rule: Rule, closure: Closure) -> Fault:
     blanks = {
         "model": closure.model or "the model",
@@ -163,7 +169,7 @@ def _fault(rule: Rule, closure: Closure) -> Fault:
         action=rule.action,
         carry=rule.carry,
         drop_media=rule.drop_media,
-        because=rule.because.format_map(blanks),
+        because=_sentence(rule.because.format_map(blanks)),
         advice=rule.advice.format_map(blanks),
         confidence=rule.confidence,
         retry_after=closure.ending.retry_after,

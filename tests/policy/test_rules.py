@@ -49,21 +49,6 @@ def samples(rule: Rule) -> Iterator[Closure]:
 
 
 @pytest.mark.parametrize("rule", ALL, ids=lambda rule: rule.id)
-@pytest.mark.parametrize(
-    ("reason", "because"),
-    [
-        ("invalid opcode", "The peer broke the protocol: invalid opcode."),
-        ("It is broken.", "The peer broke the protocol: It is broken."),
-        ("'It is broken.'", "The peer broke the protocol: 'It is broken.'"),
-        ("Why?", "The peer broke the protocol: Why?"),
-        ("see (1)", "The peer broke the protocol: see (1)."),
-        ("", "The peer broke the protocol."),
-    ],
-)
-def test_what_ends_with_the_peers_words_ends_as_a_sentence(reason: str, because: str) -> None:
-    assert fault_of(reason, cause="malformed").because == because
-
-
 def test_no_row_is_hidden_by_the_rows_before_it(rule: Rule) -> None:
     assert rule.id in {classify(closure, ALL).rule for closure in samples(rule)}
 
@@ -169,3 +154,18 @@ def test_rows_that_name_what_does_not_exist_are_refused() -> None:
 
 def test_the_protocols_rows_need_no_provider() -> None:
     assert all(set(rule.platforms) <= {"openai"} for rule in PROTOCOLS)
+
+
+@pytest.mark.parametrize(
+    ("reason", "because"),
+    [
+        ("invalid opcode", "The peer broke the protocol: invalid opcode."),
+        ("It is broken.", "The peer broke the protocol: It is broken."),
+        ("'It is broken.'", "The peer broke the protocol: 'It is broken.'"),
+        ("Why?", "The peer broke the protocol: Why?"),
+        ("see (1)", "The peer broke the protocol: see (1)."),
+        ("", "The peer broke the protocol."),
+    ],
+)
+def test_what_ends_with_the_peers_words_ends_as_a_sentence(reason: str, because: str) -> None:
+    assert fault_of(reason, cause="malformed").because == because

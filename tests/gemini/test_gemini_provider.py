@@ -431,7 +431,7 @@ def run(code: str) -> str:
 
 
 def test_importing_the_plugin_imports_no_sdk() -> None:
-    code = "import sys, unbroken_gemini; target('m', api_key='k'); print('google.genai' in sys.modules)"
+    code = "import sys, unbroken_gemini; unbroken_gemini.target('m', api_key='k'); print('google.genai' in sys.modules)"
     assert run(code) == "False"
 
 
@@ -439,7 +439,7 @@ def test_a_missing_sdk_names_its_extra() -> None:
     code = (
         "import sys; sys.modules['google.genai'] = None\n"
         "import unbroken_gemini\n"
-        "try: provider(target('m'))\n"
+        "try: unbroken_gemini.provider(unbroken_gemini.target('m'))\n"
         "except Exception as error: print(type(error).__name__, error)"
     )
     assert run(code) == (

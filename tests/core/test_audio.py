@@ -139,3 +139,13 @@ def test_the_next_reply_is_heard_after_what_still_plays_of_the_last() -> None:
     playout.add(24_000, rate=24_000, now=0.5)
     assert playout.heard_ms(0.9) == 0.0
     assert playout.heard_ms(1.25) == pytest.approx(250)
+
+
+def test_what_was_said_last_began_after_a_long_pause() -> None:
+    speech = SpeechMap()
+    for samples, quiet in ((10, True), (20, False), (50, True), (20, False), (10, True), (20, False), (60, True)):
+        speech.append(samples, quiet=quiet)
+    before = {at: speech.turn_before(at, pause=50) for at in (190, 130, 120, 100, 85, 80, 79, 30, 0)}
+    assert before == {190: 80, 130: 80, 120: 80, 100: 80, 85: 80, 80: 0, 79: 0, 30: 0, 0: 0}
+    assert speech.turn_before(190, pause=51) == 0
+    assert speech.turn_before(190, pause=5) == 110

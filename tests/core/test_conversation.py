@@ -385,6 +385,18 @@ def test_a_turn_without_a_transcript_tells_nothing() -> None:
     assert call.conversation.told == 100
 
 
+def test_a_turn_after_one_that_got_no_reply_has_an_end_of_its_own() -> None:
+    call = Call()
+    call.heard = 100
+    call.on(UserActivity(speaking=True), UserActivity(speaking=False))
+    call.on(UserActivity(speaking=True))
+    call.heard = 200
+    call.on(UserActivity(speaking=False), UserTranscript(text="hello?"))
+    call.replied("yes")
+    assert call.conversation.spoken == ((100, False), (200, True))
+    assert call.conversation.told == 200
+
+
 def test_the_history_is_bounded_and_what_left_it_stays_told() -> None:
     call = Call(history_bound=4)
     for number in range(1, 20):

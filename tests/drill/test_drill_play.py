@@ -70,6 +70,14 @@ async def test_random_drills_lose_nothing(seed: int) -> None:
     assert report.seed == seed
 
 
+async def test_what_a_turn_without_a_reply_costs_is_told_by_the_session_too() -> None:
+    report = await drilled(seed=2)  # such a turn, then one that is answered, then a crossing by history
+    assert report.service is not None
+    assert report.service.lost_ms > 0
+    counted = max(row.outage.recovered.lost_ms for row in report.rows if row.outage and row.outage.recovered)
+    assert counted >= report.service.lost_ms
+
+
 async def test_a_strike_is_timed_where_it_struck() -> None:
     report = await drilled("1011@reply+0.2s@2s", seconds=10)
     row = report.rows[0]

@@ -183,6 +183,25 @@ class SpeechMap:
                 return end
         return None
 
+    def turn_before(self, position: int, *, pause: int) -> int:
+        """Finds the begin of what was said last before a position, after the latest long pause that anything followed.
+
+        Args:
+            position: where to look from; the quiet right before it is no such pause.
+            pause: samples; shorter quiet runs are within what was said.
+
+        Returns:
+            A position; the begin of what is remembered: there is no such pause.
+        """
+        begin = position
+        for index in range(self._index(max(0, position - 1)), self._head - 1, -1):
+            start = self._starts[index]
+            if self._loud[index]:
+                begin = start
+            elif begin < position and self._run_end(index) - start >= pause:
+                return begin
+        return self._starts[self._head]
+
     def _index(self, position: int) -> int:
         return max(self._head, bisect_right(self._starts, position, self._head) - 1)
 

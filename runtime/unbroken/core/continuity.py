@@ -88,6 +88,8 @@ class Continuity:
         self._seed_survives = True
         self._seeded = False
         self._base = 0
+        self._final = 0
+        self._untold = 0
         self._answered = 0
         self._acknowledged = 0
         self._turn_end: int | None = None
@@ -163,8 +165,19 @@ class Continuity:
         floor, seq = max(self.conversation.told, self._answered), self._acknowledged
         if self._snapshot is not None:
             floor, seq = min(floor, self._snapshot.position), min(seq, self._snapshot.seq)
-        self.journal.forget(floor)
+        spoken = self.conversation.spoken
+        last = max(spoken, default=(0, False))[0]  # a late transcript may still tell of this turn
+        final = max((position for position, _ in spoken if position < last and position <= floor), default=0)
+        self._untold, self._final = self._untold_up_to(final), max(self._final, final)
+        self.journal.forget(floor, speech=self._final)
         self.outbox.settle(seq)
+
+    def _untold_up_to(self, position: int) -> int:
+        """Counts the speech since the context began that it heard, and that no transcript would tell another."""
+        since, untold = (self._final, self._untold) if self._final > self._base else (self._base, 0)
+        since = max(since, self.conversation.forgotten)
+        turns = [turn for turn in self.conversation.spoken if turn[0] < position or turn == (position, True)]
+        return untold + self.journal.untold([*turns, (position, False)], since=since)
 
     # -- The crossing ----------------------------------------------------------------------------------------------------
 
@@ -212,7 +225,7 @@ class Continuity:
             known=known,
             seq=self.outbox.cursor[1] if history else 0,
             told=max(0, told - self.conversation.forgotten) if history else 0,
-            written_off=self.journal.speech_between(max(told, self._base), known),
+            written_off=self._untold_up_to(known),
         )
         return self._crossing
 

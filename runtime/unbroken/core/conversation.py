@@ -277,9 +277,18 @@ class Conversation:
 
     @property
     def told(self) -> int:
-        """Up to here the user's audio is told by the history: the position of the last finished turn with a transcript."""
+        """Up to here the user's audio is told by the history: the position of the last finished turn with a transcript.
+
+        Turns without one may lie before it; see `spoken` and `unbroken.core.journal.Journal.untold`.
+        """
         spoken = (said for said in self._turns if said.role == "user" and said.spoken and said.size)
         return max([self._told, *(said.position for said in spoken if said.position is not None)])
+
+    @property
+    def spoken(self) -> tuple[tuple[int, bool], ...]:
+        """The user's spoken turns that are kept and whose end is known: up to where, and whether it has words."""
+        spoken = (said for said in self._turns if said.role == "user" and said.spoken)
+        return tuple((said.position, said.size > 0) for said in spoken if said.position is not None)
 
     # -- Inside -------------------------------------------------------------------------------------------------------
 
@@ -348,6 +357,8 @@ class Conversation:
             self._speaking = True
             if self._user is not None and self._user.answered:
                 self._user.closed = True
+            elif self._user is not None and self._user.position is not None:
+                self._user = None  # that turn ended and got no reply: what is said now has an end of its own
             return Outcome((event,))
         spoke, self._speaking = self._speaking, False
         if self._user is None or self._user.answered:

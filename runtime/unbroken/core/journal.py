@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 
 import msgspec
 
@@ -35,6 +36,9 @@ _TURN_GAP = 0.5
 
 _WITHIN = 5.0
 """Seconds in which a speaker makes such a gap; longer noise without one is a noisy line."""
+
+_UNANSWERED = 2.0
+"""Seconds of quiet after which services have judged a turn to be over, by default and with the settings in use."""
 
 _COUNTED = 64
 """Stretches that are remembered as counted."""
@@ -206,14 +210,44 @@ class Journal:
         """
         return self._speech.gap_before(position, shortest=int(shortest * self.rate), within=int(within * self.rate))
 
-    def forget(self, upto: int) -> None:
-        """Lets go of what lies before a position: no context that may still be crossed to will need it."""
+    def untold(self, turns: Iterable[tuple[int, bool]], *, since: int) -> int:
+        """Counts the speech that was heard, is told by no transcript, and was counted by no settled plan.
+
+        A transcript tells what was said since the last pause in which a service would have answered. What was said before
+        that, and after the turn before, got neither a transcript nor a reply.
+
+        Args:
+            turns: up to where the user was heard, and whether a transcript tells of it; in any order. Of several turns that
+                end at one position, since they were heard too fast to be told apart, each tells of one such stretch.
+            since: what lies before is not looked at.
+
+        Returns:
+            Samples.
+        """
+        total, pause = 0, int(_UNANSWERED * self.rate)
+        for position, same in groupby(sorted(turn for turn in turns if turn[0] > since), key=_end):
+            begin = position
+            for _, told in same:
+                if told:
+                    begin = max(since, self._speech.turn_before(begin, pause=pause))
+            total += self._uncounted(since, begin)[0]
+            since = position
+        return total
+
+    def forget(self, upto: int, *, speech: int | None = None) -> None:
+        """Lets go of what lies before a position: no context that may still be crossed to will need it.
+
+        Args:
+            upto: the position.
+            speech: an earlier position, from which on it is still to be known where there was speech; None: the same.
+        """
         upto = min(upto, self.end)
+        mapped = upto if speech is None else min(upto, speech)
+        self._speech.forget(mapped - int(_WITHIN * self.rate))
+        self._counted = [(a, b) for a, b in self._counted if b > mapped]
         if upto <= self.floor:
             return
         self.floor = upto
-        self._speech.forget(upto - int(_WITHIN * self.rate))
-        self._counted = [(a, b) for a, b in self._counted if b > upto]
         if upto > self.begin:
             self._drop(upto)
 
@@ -388,6 +422,10 @@ class Journal:
         seconds = (self.end - self.begin) / self.rate
         unheard = (self.end - min(self.heard, self.end)) / self.rate
         return f"<Journal link {self.link}, {seconds:.1f} s journalled, {unheard:.1f} s not known heard>"
+
+
+def _end(turn: tuple[int, bool]) -> int:
+    return turn[0]
 
 
 def _when(tick: tuple[float, int]) -> float:

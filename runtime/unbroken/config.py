@@ -132,9 +132,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         deadlines: per phase.
         patience: seconds an outage may last in all before the session escalates.
         healthy_after: seconds a link must have been up, and something useful must have come on it, before the
-            counters of failures clear.
+            counters of failures clear; the planned end of a younger link counts as a failure.
         attempts: links that may fail in a row, without a healthy stretch between, before the session escalates.
-        recoveries: outages within one session before it escalates; planned ends, announced or documented, are not counted.
+        recoveries: outages within one session before it escalates; planned ends, announced or documented, are
+            not counted where the link had lived for `healthy_after`.
         audio_max_age: seconds; user audio older than this is reported as lost instead of replayed.
         journal_bound: seconds of user audio kept for replay; what is dropped beyond it is counted as lost.
         history_bound: turns kept for a fresh link's history.

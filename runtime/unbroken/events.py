@@ -288,7 +288,7 @@ class Recovered(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         link: the link that carries the session now.
         target: where it goes.
         failed_over: the target is another one than before the outage.
-        planned: the last end before this link was announced or is documented, and something useful had come before it.
+        planned: the end that began the outage was announced or is documented, and something useful had come before it.
         carry: how the conversation crossed.
         steps: how long the steps took.
         attempts: links tried.

@@ -214,3 +214,37 @@ async def test_a_withdrawn_tool_call_is_waited_for_no_longer(monkeypatch: pytest
         await until(session, unbroken.ToolCallCancelled)
         await anyio.sleep(1)
         assert session.state == "listening"
+
+
+async def test_a_service_that_ends_every_link_in_good_order_is_not_redialled_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def ends(call: Call) -> None:
+        call.say(ready=True)
+        call.reply(ms=20)
+        call.socket.close(1001)
+
+    async with stage(one=[ends]) as it, talk(it, monkeypatch=monkeypatch) as session:
+        with pytest.raises(unbroken.SessionEscalated):
+            await until(session, unbroken.Escalated)
+            await until(session, unbroken.Connected)
+        assert len(it.dials) <= Settings().attempts + 1
+
+
+class _Restless:
+    def decide(self, fault: unbroken.Fault, situation: unbroken.Situation) -> unbroken.Decision:
+        return unbroken.Retry(carry="handle", because="Again.")
+
+
+async def test_a_policy_that_always_says_again_is_held_to_the_sessions_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails(call: Call) -> None:
+        call.say(ready=True)
+        call.socket.close(1011, "Internal error encountered.")
+
+    async with stage(one=[fails]) as it:
+        monkeypatch.setattr(registry, "load", lambda group, name: it.provider)
+        async with unbroken.connect(it.target(), policy=_Restless(), transport=it.transport) as session:
+            with pytest.raises(unbroken.SessionEscalated):
+                async for _ in session:
+                    pass
+        assert len(it.dials) <= Settings().attempts + 1

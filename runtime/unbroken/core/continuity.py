@@ -93,7 +93,7 @@ class Continuity:
         self._answered = 0
         self._acknowledged = 0
         self._turn_end: int | None = None
-        self._written: deque[tuple[float, int, bool]] = deque()
+        self._written: deque[tuple[float, int, bool]] = deque(maxlen=1024)
         self._marks: deque[tuple[int, ActivityMark]] = deque(maxlen=64)
         self._cut = False
         self._unreported = 0.0
@@ -195,7 +195,7 @@ class Continuity:
             The handle; None: none is held, or the history knows more.
         """
         snapshot = self._snapshot
-        if snapshot is None or snapshot.target != target:
+        if snapshot is None or snapshot.target != target or snapshot.seq < self.outbox.oldest - 1:
             return None
         age = self.journal.age(self.journal.first_speech(snapshot.position, preroll=0.0), now)
         stale = age > self._settings.audio_max_age - _REDIAL and self.conversation.told > snapshot.position

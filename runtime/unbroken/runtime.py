@@ -28,7 +28,6 @@ from unbroken.outlet import Outlet
 from unbroken.policy_actor import PolicyActor
 from unbroken.session import Session
 from unbroken.supervisor import SessionSupervisor
-from unbroken.transports.websocket import WebSocketTransport
 
 __all__ = ["Route", "Runtime", "connect"]
 
@@ -64,7 +63,7 @@ class Runtime:
         random: Callable[[], float] = _random.random,
     ) -> None:
         self.fleet = fleet if fleet is not None else Fleet()
-        self._transport = transport if transport is not None else WebSocketTransport()
+        self._transport = transport if transport is not None else _default_transport()
         self._random = random
         self._policy = PolicyActor(self.fleet)
         self._policy_gone = False
@@ -220,6 +219,12 @@ async def connect(
     """
     async with Runtime(transport=transport) as runtime:
         yield runtime.open(route, config=config, policy=policy, rules=rules, settings=settings, name=name)
+
+
+def _default_transport() -> Transport:
+    from unbroken.transports.websocket import WebSocketTransport  # a third of what `import unbroken` would take
+
+    return WebSocketTransport()
 
 
 def _targets(route: Route) -> tuple[Target, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     def entry_points(*, group: str) -> list[EntryPoint]:
         return [EntryPoint(name=name, value=value, group=group) for name, value in POINTS.items()]
 
-    monkeypatch.setattr(registry, "entry_points", entry_points)
+    monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
     registry._points.cache_clear()
     yield
     registry._points.cache_clear()

@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import anyio
 import msgspec
@@ -145,7 +145,7 @@ class AudioPipe(Actor[Replay]):
         self.outbox.put(item, self.journal.end)
         self._drain(anyio.current_time())
 
-    def answer(self, call_id: str, result: Mapping[str, Any], *, scheduling: str | None) -> None:
+    def answer(self, call_id: str, result: object, *, scheduling: str | None) -> None:
         """Queues the answer to a tool call, ahead of audio that waits."""
         answer = self.conversation.answer(call_id, result, scheduling=scheduling)
         if answer is not None:

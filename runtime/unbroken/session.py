@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import anyio
 import anyio.lowlevel
@@ -116,9 +115,8 @@ class Session:
         """
         self._check()
         call_id = call.call_id if isinstance(call, ToolCall) else call
-        answer = cast("Mapping[str, Any]", result) if isinstance(result, Mapping) else {"output": result}
         await anyio.lowlevel.checkpoint()
-        self._pipe.answer(call_id, answer, scheduling=scheduling)
+        self._pipe.answer(call_id, result, scheduling=scheduling)
 
     def send_activity(self, mark: Literal["start", "end", "stream_end"]) -> None:
         """Marks where the user's speech starts or ends, for sessions whose own detection of speech is off; or tells that the

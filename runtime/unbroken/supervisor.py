@@ -16,7 +16,7 @@ from unbroken.config import Settings
 from unbroken.core.fleet import Fleet
 from unbroken.core.machine import Command, Input, Machine, State
 from unbroken.core.outage import Outages
-from unbroken.decisions import Carry, Cause, Closure, Decision, Escalate, FailOver, Finish, Retry, TargetState
+from unbroken.decisions import Cause, Closure, Decision, Escalate, FailOver, Finish, Retry, TargetState
 from unbroken.events import Connected, Escalated, OutageBegan, Recovered, Waiting
 from unbroken.link import Link
 from unbroken.messages import (
@@ -113,7 +113,6 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         self._refresh = False
         self._unconfirmed = False
         self._closure = Closure()
-        self._carried: Carry = "nothing"
         self._planned: bool | None = None
         self._from = ""
         self._connected = False
@@ -318,6 +317,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
 
     def _released(self, message: Released) -> None:
         assert self._up is not None
+        assert self.link is not None
         target = self._targets[self.target].name
         if not self._connected:
             self._connected = True
@@ -332,7 +332,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
                 target=target,
                 failed_over=target != self._from,
                 planned=bool(self._planned),
-                carry=self._carried,
+                carry=self.link.crossing.carry,
                 steps=steps,
                 attempts=attempts,
                 **msgspec.structs.asdict(message.account),
@@ -377,8 +377,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         decision = self._decision
         carry = decision.carry if isinstance(decision, Retry | FailOver) else "nothing"
         crossing = self.pipe.continuity.cross(carry, target=target, now=anyio.current_time())
-        self._carried = crossing.carry
-        if self._carried != "handle":
+        if crossing.carry != "handle":
             self.outages.handle_dropped()
         self._number += 1
         self.outages.dialled()

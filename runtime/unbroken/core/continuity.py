@@ -287,7 +287,6 @@ class Continuity:
         self.outbox.close()
         self._unreported = 0.0 if reported else self.account.lost_ms
         self._cut = cut or (self._cut and not reported)
-        self.account = Account(reply="cut" if self._cut else "none")
 
     def overflowed(self) -> float:
         """Goes on where the journal begins, if what was to be sent next has been dropped at its bound.

@@ -16,7 +16,10 @@ from websockets.exceptions import PayloadTooBig
 
 from unbroken.decisions import Cause, Ending
 
-__all__ = ["breach", "cut", "dial_failure", "http_refusal", "parse_head", "read_failure", "retry_after"]
+__all__ = ["BROKEN", "breach", "cut", "dial_failure", "http_refusal", "parse_head", "read_failure", "retry_after"]
+
+BROKEN = (anyio.BrokenResourceError, anyio.ClosedResourceError)
+"""What a stream raises once it is of no use any more; the peer's orderly end is `anyio.EndOfStream`."""
 
 REASON_BYTES = 123
 """What a close frame can say at most (RFC 6455, section 5.5: a control frame holds 125 bytes, 2 are the code)."""

@@ -20,7 +20,7 @@ from websockets.server import ServerProtocol
 from unbroken.abc import Socket
 from unbroken.decisions import Ending
 from unbroken.errors import SocketEnded
-from unbroken.transports.failures import breach, cut, read_failure
+from unbroken.transports.failures import BROKEN, breach, cut, read_failure
 from unbroken.transports.tcp import LINGER_RESET
 
 __all__ = ["MAX_MESSAGE", "SILENT", "ClientWire", "ServerWire", "StreamSocket", "Wire", "reset"]
@@ -149,7 +149,7 @@ class StreamSocket(Socket):
                 raise SocketEnded(self.ending)
             try:
                 data = await self._stream.receive(CHUNK)
-            except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError) as error:
+            except (anyio.EndOfStream, *BROKEN, OSError) as error:
                 self._lose(error)
             else:
                 self._last_received = anyio.current_time()
@@ -270,7 +270,7 @@ class StreamSocket(Socket):
         while self.ending is None or self._out:
             try:
                 await self._drain()
-            except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
+            except (*BROKEN, OSError):
                 # The reading side has the last word: a close frame may lie unread before the reset.
                 self._broken = True
                 self._in_flight = 0

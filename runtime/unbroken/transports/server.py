@@ -15,12 +15,12 @@ from websockets.http11 import Request, Response
 
 from unbroken.decisions import Ending
 from unbroken.errors import DialFailed
-from unbroken.transports.failures import cut, dial_failure
+from unbroken.transports.failures import BROKEN, cut, dial_failure
 from unbroken.transports.framing import CHUNK, MAX_MESSAGE, SILENT, ServerWire, StreamSocket, reset
 
 __all__ = ["ServerWebSocket", "UpgradeRequest", "accept", "receive_upgrade"]
 
-BROKEN = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
+GONE = (anyio.EndOfStream, *BROKEN)
 
 
 class UpgradeRequest(anyio.abc.AsyncResource):
@@ -103,7 +103,7 @@ class UpgradeRequest(anyio.abc.AsyncResource):
         self._wire.send_response(response)
         try:
             await self._stream.send(b"".join(self._wire.data_to_send()))
-        except (*BROKEN, OSError) as error:
+        except (*GONE, OSError) as error:
             await self.aclose()
             raise DialFailed(dial_failure(error)) from error
 
@@ -178,7 +178,7 @@ class ServerWebSocket(StreamSocket):
             bottom = self._stream
             while isinstance(bottom, TLSStream) and isinstance(bottom.transport_stream, anyio.abc.ByteStream):
                 bottom = bottom.transport_stream
-            with suppress(OSError, *BROKEN):  # the client may be gone first
+            with suppress(OSError, *GONE):  # the client may be gone first
                 await bottom.send_eof()
 
 
@@ -202,7 +202,7 @@ async def receive_upgrade(stream: anyio.abc.ByteStream, *, max_message: int = MA
         raise DialFailed(Ending(cause="malformed", reason=cut(str(wire.handshake_exc))))
     except BaseException as error:
         await anyio.aclose_forcefully(stream)
-        if isinstance(error, (*BROKEN, OSError)):
+        if isinstance(error, (*GONE, OSError)):
             raise DialFailed(dial_failure(error)) from error
         raise
 

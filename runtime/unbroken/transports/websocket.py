@@ -18,7 +18,7 @@ from websockets.uri import WebSocketURI, parse_uri
 from unbroken.abc import Endpoint, Transport, TransportStep
 from unbroken.decisions import Ending
 from unbroken.errors import ConfigError, DialFailed
-from unbroken.transports.failures import cut, dial_failure, http_refusal, parse_head
+from unbroken.transports.failures import BROKEN, cut, dial_failure, http_refusal, parse_head
 from unbroken.transports.framing import CHUNK, MAX_MESSAGE, SILENT, ClientWire, StreamSocket, reset
 from unbroken.transports.proxy import proxy_failure, proxy_for, tunnel
 from unbroken.transports.tcp import connect_tcp
@@ -181,9 +181,6 @@ class WebSocketTransport(Transport):
 
     def __repr__(self) -> str:
         return f"<WebSocketTransport over {'TCP' if self._connect is None else 'streams of its own'}>"
-
-
-BROKEN = (anyio.BrokenResourceError, anyio.ClosedResourceError)
 
 
 def _parse(url: str) -> WebSocketURI:

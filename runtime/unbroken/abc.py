@@ -159,8 +159,19 @@ class Provider(ABC):
 
     @property
     def advice(self) -> str:
-        """What to do where the model is not served; "": nothing is known beyond what the rules say."""
+        """What to do where the catalog says that the model is not served at this place; "": it does not say so."""
         return ""
+
+    @property
+    def unfit(self) -> str:
+        """What the configuration asks for and the model does not have (tools, a modality, a language), in one sentence;
+        "": it has everything, as far as the catalog knows. No session fails over to a target that is unfit."""
+        return ""
+
+    @property
+    def host(self) -> str:
+        """The endpoint's host, which targets may share: the runtime's ceilings on dials hold for each host."""
+        return self.profile.platform
 
     @abstractmethod
     async def endpoint(self, *, refresh: bool = False) -> Endpoint:

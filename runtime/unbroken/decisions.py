@@ -12,6 +12,7 @@ __all__ = [
     "FAULTS",
     "PHASES",
     "Action",
+    "Breaker",
     "Carry",
     "Cause",
     "Closure",
@@ -83,6 +84,9 @@ Action = Literal["retry", "failover", "escalate", "finish"]
 Carry = Literal["handle", "history", "nothing"]
 """How the conversation crosses to the next link: by the provider's resumption handle, by replayed turns, or not at all."""
 
+Breaker = Literal["closed", "open", "half-open"]
+"""Whether a runtime dials a target: as ever, not at all for now, or once to see whether it is well again."""
+
 PHASES: tuple[Phase, ...] = get_args(Phase)
 FAULTS: tuple[FaultKind, ...] = get_args(FaultKind)
 CAUSES: tuple[Cause, ...] = get_args(Cause)
@@ -136,6 +140,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         context_full: the last usage report came near the model's context window.
         announced: the peer had announced the end (goAway), and it was near.
         useful: something useful came on the link: a reply, a transcript, a tool call.
+        healthy: the link had been healthy for a while (`unbroken.Settings.healthy_after`), so that it was no failed try.
+        unserved: the provider's catalog says that the model is not served at this place.
+        proven: some link to this target had been healthy in this runtime before, so its name and credential are right.
+        sibling_well: meanwhile another target with the same credentials has been healthy and has not failed since.
         consecutive: how many links to this target failed without a healthy stretch between, this one included.
     """
 
@@ -149,6 +157,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     context_full: bool = False
     announced: bool = False
     useful: bool = False
+    healthy: bool = False
+    unserved: bool = False
+    proven: bool = False
+    sibling_well: bool = False
     consecutive: int = 1
 
 
@@ -208,20 +220,33 @@ class TargetState(msgspec.Struct, frozen=True, kw_only=True):
         index: its place in the route, from 0.
         quota_group: targets of one group share a quota.
         credentials: targets of one name share credentials.
+        endpoint: targets of one name share the runtime's ceilings on dials.
+        context_tokens: the model's context window; None: not known.
         failures: links to it that failed in a row, in the whole runtime, without a healthy stretch between.
+        breaker: whether the runtime's circuit breaker lets sessions dial it.
         tried: links of this session to it that failed in a row, over outages too, without a healthy stretch between.
-        usable_after: on the session's clock: not to be dialled before (quota cool-down, ``Retry-After``); 0: at once.
+        usable_after: on the session's clock: not to be dialled before (quota cool-down, ``Retry-After``, open breaker);
+            0: at once.
+        backlog: seconds that a dial asked for now has to wait for its turn: the ceilings on dials and, for a target that
+            failed before, the retry budget.
         ruled_out: why this session cannot go there at all (its config was refused, its model is not served); "": it can.
+        unfit: what the session needs and the target's model does not have (tools, a modality, a language), in one sentence;
+            "": it has everything, as far as its catalog knows.
     """
 
     name: str
     index: int
     quota_group: str
     credentials: str
+    endpoint: str = ""
+    context_tokens: int | None = None
     failures: int = 0
+    breaker: Breaker = "closed"
     tried: int = 0
     usable_after: float = 0.0
+    backlog: float = 0.0
     ruled_out: str = ""
+    unfit: str = ""
 
 
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
@@ -236,8 +261,11 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
         patience_left: seconds the outage may still last before the session has to escalate.
         attempts_left: links that may still fail before a healthy stretch comes.
         recoveries_left: outages the session may still have, the one that goes on included.
+        retries_left: dials of targets that failed before which the runtime's retry budget has room for now; where it is 0
+            such a dial waits for its turn (`TargetState.backlog`).
         has_handle: a resumption handle for the current target is held.
         has_history: turns are known that could be replayed.
+        history_tokens: about how many tokens those turns take in words.
         handle_failures: links in a row that failed with the handle that is held.
         useful: something useful had come on the link that ended.
         previous_unconfirmed: the peer may still hold the socket that ended before the failed resume.
@@ -252,8 +280,10 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     patience_left: float = 60.0
     attempts_left: int = 20
     recoveries_left: int = 1000
+    retries_left: int = 100
     has_handle: bool = False
     has_history: bool = False
+    history_tokens: int = 0
     handle_failures: int = 0
     useful: bool = False
     previous_unconfirmed: bool = False

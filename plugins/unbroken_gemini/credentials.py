@@ -14,7 +14,7 @@ from google.auth.credentials import Credentials, TokenState
 
 from unbroken.config import Secret
 from unbroken.decisions import Ending
-from unbroken.errors import ConfigError, DialFailed
+from unbroken.errors import ConfigError, DialFailed, MissingCredential
 from unbroken_gemini.targets import TOKEN_PREFIX
 
 __all__ = ["Ask", "Asked", "Bearer", "Credential", "Grant", "Key", "Nobody"]
@@ -140,9 +140,10 @@ class Bearer(Credential):
                 if force or self._credentials.token_state is not TokenState.FRESH:
                     cast("Any", self._credentials).refresh(Request())
             except exceptions.DefaultCredentialsError:
-                raise ConfigError(
-                    "no credentials for Vertex AI: run `gcloud auth application-default login`, set "
-                    "GOOGLE_APPLICATION_CREDENTIALS, or give credentials= to unbroken_gemini.target"
+                raise MissingCredential(
+                    "no credentials for Vertex AI",
+                    fix="run `gcloud auth application-default login`, set GOOGLE_APPLICATION_CREDENTIALS, or give"
+                    " credentials= to unbroken_gemini.target",
                 ) from None
             except exceptions.TransportError as error:
                 raise DialFailed(_ending("unreachable", f"renewing the credential: {type(error).__name__}")) from error

@@ -18,7 +18,7 @@ from google.auth import exceptions
 from google.auth.credentials import Credentials
 from google.genai import Client, types, version
 
-from unbroken.errors import ConfigError
+from unbroken.errors import ConfigError, MissingCredential
 
 __all__ = ["Account", "account", "client", "setup_message"]
 
@@ -77,7 +77,8 @@ def client(
     """Returns the client of a set of credentials; built once per set and environment, since that takes a tenth of a second.
 
     Raises:
-        ConfigError: google-genai refuses the combination, or finds no credentials.
+        MissingCredential: there is no key, or no Google credentials or project.
+        ConfigError: google-genai refuses the combination.
     """
     environment = tuple(os.environ.get(name) for name in _ENVIRONMENT)
     return _client(
@@ -119,14 +120,20 @@ def _client(
         )
     except ValueError as error:
         if "API key" in str(error) and not vertexai:
-            raise ConfigError(
-                "no key for the Gemini API: set GEMINI_API_KEY or GOOGLE_API_KEY, or give api_key= to unbroken_gemini.target"
+            raise MissingCredential(
+                "no key for the Gemini API",
+                fix="set GEMINI_API_KEY or GOOGLE_API_KEY, or give api_key= to unbroken_gemini.target",
+            ) from None
+        if vertexai and not (api_key or project or os.environ.get("GOOGLE_CLOUD_PROJECT")):
+            raise MissingCredential(
+                "no project for Vertex AI", fix="set GOOGLE_CLOUD_PROJECT, or give project= to unbroken_gemini.target"
             ) from None
         raise ConfigError(f"google-genai refuses these credentials: {error}") from None
     except exceptions.GoogleAuthError as error:
-        raise ConfigError(
-            "no credentials for Vertex AI: run `gcloud auth application-default login`, set GOOGLE_APPLICATION_CREDENTIALS, "
-            f"or give project=, location= and credentials= to unbroken_gemini.target ({type(error).__name__})"
+        raise MissingCredential(
+            "no credentials for Vertex AI",
+            fix="run `gcloud auth application-default login`, set GOOGLE_APPLICATION_CREDENTIALS, or give project=,"
+            f" location= and credentials= to unbroken_gemini.target ({type(error).__name__})",
         ) from None
 
 

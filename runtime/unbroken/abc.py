@@ -20,6 +20,7 @@ from unbroken.wire import WireEvent
 __all__ = [
     "Connection",
     "Endpoint",
+    "Finding",
     "Policy",
     "Profile",
     "Provider",
@@ -27,9 +28,13 @@ __all__ = [
     "Socket",
     "Transport",
     "TransportStep",
+    "Verdict",
 ]
 
 TransportStep = Literal["tls", "upgrade"]
+
+Verdict = Literal["ok", "warning", "problem"]
+"""What a check comes to: all is well; calls work, but may not tomorrow or in an outage; calls break."""
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -90,6 +95,22 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     lifetime: float | None = None
     modalities: tuple[str, ...] = ("AUDIO",)
     tools: bool = True
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """What one check before the call has found; see `unbroken.doctor`.
+
+    Attributes:
+        check: what was looked at, in a word ("credential", "model").
+        verdict: what it comes to.
+        said: one plain sentence, without any secret or a part of one.
+        fix: what a person can do about it; "": nothing is to be done, or the sentence says it.
+    """
+
+    check: str
+    verdict: Verdict = "ok"
+    said: str
+    fix: str = ""
 
 
 class Connection(ABC):
@@ -187,6 +208,19 @@ class Provider(ABC):
     @abstractmethod
     def connection(self) -> Connection:
         """Begins the conversation of one link."""
+
+    async def check(self, *, online: bool) -> Sequence[Finding]:
+        """Looks at what only the provider knows before the first call: the credential's kind, the model's standing at this
+        place, the configuration. Dials no session. Must be cancellable: it has a deadline.
+
+        Args:
+            online: the service may be asked too, such as which models it lists; False: only what is known here counts.
+
+        Returns:
+            What was found, in the order in which people should read it. Where "model", "config" or "credential" is the
+            check of a finding that is not "ok", its fix is taken to explain a setup that fails for such a reason.
+        """
+        return ()
 
 
 class ProviderFactory(Protocol):

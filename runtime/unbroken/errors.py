@@ -7,9 +7,11 @@ application itself has to know or mend::
     ├── ConfigError            what was asked for cannot work; the text names what would
     │   ├── UnknownName        a provider, policy, model or fault that nobody registered
     │   ├── MissingExtra       an optional package is not installed; the text names the extra
+    │   ├── MissingCredential  no key or token was given or found; the text says how to give one
     │   └── OutboxFull         more texts, results and marks wait than may (`unbroken.core.outbox`)
     ├── SessionEscalated       the policy gave the session up; carries the whole story
     ├── SessionClosed          the session was used after ``aclose()``
+    ├── ProblemsFound          calls would break as things are; carries the report (`unbroken.doctor`)
     ├── LinkError              one link failed; stays inside the runtime (transports raise it)
     │   ├── DialFailed         before there was a WebSocket: DNS, TCP, TLS, proxy, upgrade
     │   └── SocketEnded        the WebSocket ended, by whatever means
@@ -33,6 +35,7 @@ __all__ = [
     "ConfigError",
     "DialFailed",
     "LinkError",
+    "MissingCredential",
     "MissingExtra",
     "SessionClosed",
     "SessionEscalated",
@@ -58,14 +61,17 @@ class UnknownName(ConfigError):
         kind: what was looked for, as a person would say it ("provider", "model on the Gemini API").
         name: what was asked for.
         known: the names that would have worked; the nearest ones are named first in the text.
+
+    Attributes:
+        near: those of them that may have been meant, the likeliest first; empty: none is near.
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         self.kind = kind
         self.name = name
         self.known = tuple(sorted(known))
-        near = difflib.get_close_matches(name, self.known, n=3, cutoff=0.5)
-        meant = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+        self.near = tuple(difflib.get_close_matches(name, self.known, n=3, cutoff=0.5))
+        meant = f"; did you mean {' or '.join(repr(n) for n in self.near)}?" if self.near else ""
         listed = ", ".join(self.known) if self.known else "none"
         super().__init__(
             f"unknown {kind} {name!r}{meant} known: {listed}" if meant else f"unknown {kind} {name!r}; known: {listed}"
@@ -86,6 +92,20 @@ class MissingExtra(ConfigError):
         self.package = package
         self.extra = extra
         super().__init__(f"{wanted} needs the package {package!r}, which is not installed: pip install 'unbroken[{extra}]'")
+
+
+class MissingCredential(ConfigError):
+    """No key or token was given or found.
+
+    Args:
+        wanted: what is missing ("no key for the Gemini API").
+        fix: how to give one ("set GEMINI_API_KEY").
+    """
+
+    def __init__(self, wanted: str, *, fix: str) -> None:
+        self.wanted = wanted
+        self.fix = fix
+        super().__init__(f"{wanted}: {fix}")
 
 
 class SessionEscalated(UnbrokenError):

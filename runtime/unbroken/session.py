@@ -54,6 +54,14 @@ class Session:
         return self._supervisor.machine.state.value
 
     @property
+    def resumable(self) -> bool:
+        """The provider has given a handle by which the next link could take the conversation over as it is.
+
+        Otherwise it would be told the history in words. Handles come and go: services withhold them within turns and calls.
+        """
+        return self._pipe.continuity.resumable(now=anyio.current_time())
+
+    @property
     def input_rate(self) -> int:
         """Samples per second that `send_audio` takes (Gemini: 16000)."""
         return self._pipe.rate

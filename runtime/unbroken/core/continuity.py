@@ -102,6 +102,10 @@ class Continuity:
         held = f"a handle up to {self._snapshot.position}" if self._snapshot is not None else "no handle"
         return f"<Continuity {held}, {self._answered} answered, {self.conversation.told} told>"
 
+    def resumable(self, *, now: float) -> bool:
+        """Says whether a handle is held by which the present target could be resumed."""
+        return self.handle_for(self._target, now=now) is not None
+
     # -- What the model has ----------------------------------------------------------------------------------------------
 
     def wrote(self, item: Item, seq: int, *, now: float) -> None:

@@ -1,4 +1,4 @@
-"""What the real service says when it closes a connection, word for word as users reported it (tests/data/closures.toml)."""
+"""What the real service says when it closes a connection, as users reported it (`unbroken.testing.closures`), word for word."""
 
 from __future__ import annotations
 

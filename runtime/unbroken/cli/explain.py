@@ -30,10 +30,9 @@ from unbroken.decisions import (
     Finish,
     Phase,
     Retry,
-    Situation,
-    TargetState,
 )
 from unbroken.errors import ConfigError, UnknownName
+from unbroken.testing.closures import situation
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -86,7 +85,7 @@ def _run(arguments: argparse.Namespace) -> int:
     closure = _closure(arguments, facts)
     rules = in_order(_rows(arguments.platform))
     fault = classify(closure, rules)
-    decision = DefaultPolicy().decide(fault, _situation(closure, facts))
+    decision = DefaultPolicy().decide(fault, situation(closure))
     source = next((rule.source for rule in rules if rule.id == fault.rule), "")
     if arguments.json:
         print(json.dumps(_plain(fault, decision, source), indent=2, ensure_ascii=False))
@@ -119,6 +118,7 @@ def _closure(arguments: argparse.Namespace, facts: dict[str, Any]) -> Closure:
     if cause is not None:
         cause = cast("Cause", _one_of("cause", cause.replace("-", "_"), CAUSES))
     phase = arguments.phase if arguments.phase is not None else "live" if status is None else "upgrade"
+    told = {name: value for name, value in facts.items() if name not in _OF_THE_ENDING}
     return Closure(
         platform=arguments.platform,
         phase=cast("Phase", _one_of("phase", phase, PHASES)),
@@ -130,7 +130,7 @@ def _closure(arguments: argparse.Namespace, facts: dict[str, Any]) -> Closure:
             retry_after=facts.get("retry_after"),
             confirmed=facts.get("confirmed", True),
         ),
-        facts=Facts(**{name: value for name, value in facts.items() if name not in _OF_THE_ENDING}),
+        facts=Facts(**{"useful": phase == "live", **told}),
         model=arguments.model,
     )
 
@@ -165,25 +165,6 @@ def _fact(text: str) -> tuple[str, bool | int | float]:
             if not 0.0 <= seconds < float("inf"):
                 raise ConfigError(f"fact {name} is a number of seconds, as in --fact {name}=7; got {text!r}")
             return name, seconds
-
-
-def _situation(closure: Closure, facts: dict[str, Any]) -> Situation:
-    """Describes the situation in which the question is meant; `_ASSUMED` says so in words."""
-    platform = closure.platform if closure.platform != "any" else "provider"
-    model = closure.model or "this-model"
-    known = closure.facts
-    here = TargetState(name=f"{platform}/{model}", index=0, quota_group=model, credentials=platform, tried=known.consecutive)
-    other = TargetState(name=f"{platform}/another-model", index=1, quota_group="another", credentials=platform)
-    return Situation(
-        targets=(here, other),
-        attempt=known.consecutive,
-        has_handle=known.resumed or closure.phase == "live",
-        has_history=True,
-        handle_failures=known.consecutive if known.resumed else 0,
-        useful=facts.get("useful", closure.phase == "live"),
-        previous_unconfirmed=known.previous_unconfirmed,
-        random=0.5,
-    )
 
 
 # -- what is answered -------------------------------------------------------------------------------------------------

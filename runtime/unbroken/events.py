@@ -204,11 +204,13 @@ class Connected(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         link: its number.
         target: where it goes, ``provider/model``.
         steps: how long the steps took; the parts of an outage are 0.
+        because: why the session began elsewhere than on the first target of its route: one plain sentence; "": it did not.
     """
 
     link: int
     target: str
     steps: Steps
+    because: str = ""
 
 
 class ReplyBegan(msgspec.Struct, frozen=True, kw_only=True, tag=True):

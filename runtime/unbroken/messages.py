@@ -169,17 +169,19 @@ class AskPolicy(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Permit(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The runtime's leave to dial. Always given back, to `Fleet.give_back`.
+    """The runtime's leave to dial. Always given back, to `Fleet.came_up` or `Fleet.give_back`.
 
     Attributes:
         number: unique within the runtime.
         target: ``provider/model``.
-        not_before: on the clock: the dial may begin then.
+        not_before: on the clock: the dial may begin then, if `Fleet.begin` says so.
+        because: why that may be later than was asked for: one plain sentence.
     """
 
     number: int
     target: str
     not_before: float = 0.0
+    because: str = ""
 
 
 class Decided(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -187,13 +189,17 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     Attributes:
         ask_id: the question's number; an answer to an older question is dropped.
+        closure: how the link ended, with the facts that the runtime's history added.
+        situation: where the session stood, with what the runtime knows of its targets: as the policy saw it.
         fault: what the closure means.
         decision: what is to be done.
         permit: the leave to dial; None: the decision dials nothing.
-        fallback: the decision is the built-in one, because the session's policy failed.
+        fallback: the decision is the built-in one, because the session's policy failed or was late.
     """
 
     ask_id: int
+    closure: Closure
+    situation: Situation
     fault: Fault
     decision: Decision
     permit: Permit | None = None

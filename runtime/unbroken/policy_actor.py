@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -12,10 +13,10 @@ from unbroken.abc import Policy
 from unbroken.actors.actor import Actor
 from unbroken.actors.mailbox import Mailbox, Overflow
 from unbroken.core.classify import Rule, classify
-from unbroken.core.fleet import Fleet
+from unbroken.core.fleet import Fleet, is_retry
 from unbroken.core.policy import DefaultPolicy, counted_as, flaw, paced, used_up
 from unbroken.core.rules import in_order
-from unbroken.decisions import Decision, FailOver, Fault, Retry, Situation
+from unbroken.decisions import Closure, Decision, FailOver, Fault, Retry, Situation
 from unbroken.messages import AskPolicy, Decided, Permit
 
 __all__ = ["PolicyActor"]
@@ -24,11 +25,14 @@ logger = logging.getLogger("unbroken.policy")
 
 _DEFAULT: Final = DefaultPolicy()
 
+_SLOW: Final = 0.005
+"""Seconds that a decision may take before it is counted: all sessions of a runtime wait for it."""
+
 
 class _Enrolled:
     """One session, as the policy actor knows it."""
 
-    __slots__ = ("answered", "permits", "policy", "replaced", "reply", "rules")
+    __slots__ = ("answered", "permits", "policy", "replaced", "reply", "rules", "slow")
 
     def __init__(
         self, *, policy: Policy, rules: Sequence[Sequence[Rule]], reply: Callable[[Decided], object] | None = None
@@ -39,6 +43,7 @@ class _Enrolled:
         self.answered = 0
         self.permits: list[Permit] = []
         self.replaced = 0
+        self.slow = 0
 
     def rules_of(self, target: int) -> Sequence[Rule]:
         return self.rules[target] if 0 <= target < len(self.rules) else _NOBODYS
@@ -50,6 +55,19 @@ class _Enrolled:
             logger.warning(
                 "session %s: %r failed, so the default policy decides: %s (this is said once)", session, self.policy, why
             )
+
+    def took(self, session: str, seconds: float) -> None:
+        """Counts a decision that took too long, and says so the first time."""
+        if seconds > _SLOW:
+            self.slow += 1
+            if self.slow == 1:
+                logger.warning(
+                    "session %s: %r took %.0f ms to decide while every session waits; a policy computes for microseconds and"
+                    " waits for nothing (this is said once)",
+                    session,
+                    self.policy,
+                    seconds * 1000,
+                )
 
 
 _NOBODYS: Final = in_order()
@@ -64,18 +82,26 @@ class PolicyActor(Actor[AskPolicy]):
     Args:
         fleet: the state shared by the runtime's sessions.
         capacity: questions that may wait; one more is refused, and its session decides by itself.
+        clock: measures how long policies take, in seconds.
     """
 
-    def __init__(self, fleet: Fleet, *, capacity: int = 4096) -> None:
+    def __init__(self, fleet: Fleet, *, capacity: int = 4096, clock: Callable[[], float] = time.perf_counter) -> None:
         super().__init__(Mailbox(name="policy", capacity=capacity, overflow=Overflow.REFUSE))
         self._fleet = fleet
+        self._clock = clock
         self._enrolled: dict[str, _Enrolled] = {}
         self._replaced = 0
+        self._slow = 0
 
     @property
     def replaced(self) -> int:
         """Decisions that the default policy took in the place of one that raised or returned nonsense."""
         return self._replaced + sum(enrolled.replaced for enrolled in self._enrolled.values())
+
+    @property
+    def slow(self) -> int:
+        """Decisions that took more than 5 ms."""
+        return self._slow + sum(enrolled.slow for enrolled in self._enrolled.values())
 
     def enroll(
         self, session: str, *, policy: Policy, rules: Sequence[Sequence[Rule]], reply: Callable[[Decided], object]
@@ -91,13 +117,14 @@ class PolicyActor(Actor[AskPolicy]):
         """
         self._enrolled[session] = _Enrolled(policy=policy, rules=rules, reply=reply)
 
-    def dismiss(self, session: str) -> None:
+    def dismiss(self, session: str, *, now: float) -> None:
         """Forgets a session. Its questions are not answered any more, and permits that it never took are given back."""
         enrolled = self._enrolled.pop(session, None)
         if enrolled is not None:
             self._replaced += enrolled.replaced
+            self._slow += enrolled.slow
             for permit in enrolled.permits:
-                self._fleet.give_back(permit)
+                self._fleet.give_back(permit, now=now)
 
     def handle(self, message: AskPolicy) -> None:
         """Answers one question. That of a dismissed session is dropped, and one that `decide_now` has answered meanwhile."""
@@ -111,7 +138,7 @@ class PolicyActor(Actor[AskPolicy]):
             logger.exception("session %s did not take its decision", message.session)
             taken = False
         if taken is False and decided.permit is not None:
-            self._fleet.give_back(decided.permit)
+            self._fleet.give_back(decided.permit, now=decided.situation.now)
 
     def decide_now(self, question: AskPolicy) -> Decided:
         """Takes the built-in decision, for a session whose question was refused or not answered in time.
@@ -123,23 +150,29 @@ class PolicyActor(Actor[AskPolicy]):
 
     def _answer(self, question: AskPolicy, enrolled: _Enrolled, policy: Policy) -> Decided:
         again, enrolled.answered = question.ask_id <= enrolled.answered, question.ask_id
-        situation = question.situation
-        fault = classify(question.closure, enrolled.rules_of(situation.current))
+        closure = self._fleet.told(question.closure, question.situation)
+        fault = classify(closure, enrolled.rules_of(question.situation.current))
         if not again:
-            self._note(fault, situation)
-        situation = msgspec.structs.replace(situation, targets=self._fleet.view(situation.targets, situation.now))
+            self._note(fault, closure, question.situation)
+        situation = self._fleet.view(question.situation)
         decision = self._decision(policy, fault, situation, enrolled, question.session)
         fallback = decision is None
         if decision is None:
             decision = _DEFAULT.decide(fault, situation)
-        permit = self._permit(decision, situation, enrolled)
-        return Decided(ask_id=question.ask_id, fault=fault, decision=decision, permit=permit, fallback=fallback)
+        return Decided(
+            ask_id=question.ask_id,
+            closure=closure,
+            situation=situation,
+            fault=fault,
+            decision=decision,
+            permit=self._permit(decision, situation, enrolled),
+            fallback=fallback,
+        )
 
-    def _note(self, fault: Fault, situation: Situation) -> None:
+    def _note(self, fault: Fault, closure: Closure, situation: Situation) -> None:
         if situation.current < len(situation.targets):
-            here = situation.targets[situation.current]
             counted = msgspec.structs.replace(fault, kind=counted_as(fault.kind, useful=situation.useful))
-            self._fleet.note(counted, target=here.name, quota_group=here.quota_group, now=situation.now)
+            self._fleet.note(counted, closure, target=situation.targets[situation.current], now=situation.now)
 
     def _decision(
         self, policy: Policy, fault: Fault, situation: Situation, enrolled: _Enrolled, session: str
@@ -148,11 +181,14 @@ class PolicyActor(Actor[AskPolicy]):
 
         Such a bound is no failure of the policy, which need not know the bounds: the default one gives up in its place.
         """
+        began = self._clock()
         try:
             decision = policy.decide(fault, situation)
         except Exception as error:  # because a policy is somebody's own code, and its bug must not end a call
             enrolled.replace(session, repr(error))
             return None
+        finally:
+            enrolled.took(session, self._clock() - began)
         if why := flaw(decision, situation):
             enrolled.replace(session, why)
             return None
@@ -174,6 +210,11 @@ class PolicyActor(Actor[AskPolicy]):
                 return None
         if target >= len(situation.targets):
             return None
-        permit = self._fleet.admit(situation.targets[target].name, at=situation.now + decision.after, now=situation.now)
+        permit = self._fleet.admit(
+            situation.targets[target],
+            at=situation.now + decision.after,
+            now=situation.now,
+            retry=is_retry(situation.targets[target], situation),
+        )
         enrolled.permits = [*(held for held in enrolled.permits if self._fleet.holds(held)), permit]
         return permit

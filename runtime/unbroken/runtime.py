@@ -137,7 +137,7 @@ class Runtime:
         outlet = Outlet(settings.event_bound)
         supervisor = SessionSupervisor(
             name,
-            targets=[_state(index, target) for index, target in enumerate(targets)],
+            targets=_states(name, targets, providers),
             providers=providers,
             transport=transport if transport is not None else self._transport,
             settings=settings,
@@ -189,7 +189,7 @@ class Runtime:
             )
         finally:
             supervisor.release()
-            self._policy.dismiss(session.name)
+            self._policy.dismiss(session.name, now=anyio.current_time())
             self._sessions.pop(session.name, None)
             self._settings.pop(session.name, None)
             outlet.end()
@@ -251,12 +251,23 @@ def _check_rates(targets: Sequence[Target], providers: Sequence[Provider]) -> No
         raise ConfigError(f"the targets of a route must take audio at one rate; these differ: {listed}")
 
 
-def _state(index: int, target: Target) -> TargetState:
+def _states(name: str, targets: Sequence[Target], providers: Sequence[Provider]) -> list[TargetState]:
+    states = [_state(index, *both) for index, both in enumerate(zip(targets, providers, strict=True))]
+    for state in states[1:]:
+        if state.unfit:
+            logger.warning("session %s will not fail over to %s: %s", name, state.name, state.unfit)
+    return states
+
+
+def _state(index: int, target: Target, provider: Provider) -> TargetState:
     return TargetState(
         name=target.name,
         index=index,
         quota_group=target.quota_group if target.quota_group is not None else target.name,
         credentials=target.credentials if target.credentials is not None else target.provider,
+        endpoint=provider.host,
+        context_tokens=provider.profile.context_tokens,
+        unfit=provider.unfit,
     )
 
 

@@ -16,7 +16,8 @@ from unbroken.config import Settings
 from unbroken.core.fleet import Fleet
 from unbroken.core.machine import Command, Input, Machine, State
 from unbroken.core.outage import Outages
-from unbroken.decisions import Cause, Closure, Decision, Escalate, FailOver, Finish, Retry, TargetState
+from unbroken.core.policy import first_target
+from unbroken.decisions import Cause, Closure, Decision, Escalate, FailOver, Finish, Retry, Situation, TargetState
 from unbroken.events import Connected, Escalated, OutageBegan, Recovered, Waiting
 from unbroken.link import Link
 from unbroken.messages import (
@@ -109,8 +110,11 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         self._asked: tuple[AskPolicy, float] | None = None
         self._asks = 0
         self._decision: Decision = Retry(carry="nothing")
+        self._decided_at = 0.0
+        self._instead = ""
         self._permit: Permit | None = None
         self._refresh = False
+        self._healthy = False
         self._unconfirmed = False
         self._closure = Closure()
         self._planned: bool | None = None
@@ -133,11 +137,11 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         """
         self._tasks = tasks
         now = anyio.current_time()
-        self._permit = self._fleet.admit(self._targets[0].name, at=now, now=now)
-        if self._permit.not_before > now:
-            self._perform(self.machine.wait(self._permit.not_before, now), now)
-        else:
-            self._feed(Input.OPEN, now)
+        seen = self._fleet.view(self._situation(now))
+        first = first_target(seen)
+        self.target, self._instead = first.target, first.because
+        self._permit = self._fleet.admit(seen.targets[self.target], at=now + first.after, now=now)
+        self._dial_in_turn(now)
 
     @property
     def deadline(self) -> float:
@@ -173,7 +177,9 @@ class SessionSupervisor(Actor[SupervisorMessage]):
             case LinkUp():
                 if self._is_current(message.link):
                     self._up, self._up_at = message, now
-                    self.release()
+                    if self._permit is not None:
+                        self._fleet.came_up(self._permit)
+                        self._permit = None
                     self._feed(Input.UP, now)
             case LinkDown():
                 if self._is_current(message.link):
@@ -193,9 +199,12 @@ class SessionSupervisor(Actor[SupervisorMessage]):
 
     def release(self) -> None:
         """Gives back what the session holds of the runtime. Called at its end, whatever that was."""
-        if self._permit is not None:
-            self._fleet.give_back(self._permit)
-            self._permit = None
+        self._give_back(failed=False)
+
+    def _give_back(self, *, failed: bool) -> None:
+        permit, self._permit = self._permit, None
+        if permit is not None:
+            self._fleet.give_back(permit, now=anyio.current_time(), failed=failed)
 
     # -- what is taken --------------------------------------------------------------------------------------------------
 
@@ -215,11 +224,13 @@ class SessionSupervisor(Actor[SupervisorMessage]):
             self._feed(Input[message.what.upper()], now)
 
     def _down(self, message: LinkDown, now: float) -> None:
-        self.release()
+        self._give_back(failed=self.machine.state is not State.ENDING)
         closure = message.closure
         facts = msgspec.structs.replace(
             closure.facts,
             previous_unconfirmed=self._unconfirmed,
+            healthy=self._healthy,
+            unserved=bool(self._providers[self.target].advice),
             consecutive=self.outages.consecutive(self.target),
         )
         closure = msgspec.structs.replace(closure, facts=facts)
@@ -248,50 +259,54 @@ class SessionSupervisor(Actor[SupervisorMessage]):
 
     def _question(self, now: float) -> AskPolicy:
         self._asks += 1
-        situation = self.outages.situation(
+        return AskPolicy(session=self.name, ask_id=self._asks, closure=self._closure, situation=self._situation(now))
+
+    def _situation(self, now: float) -> Situation:
+        return self.outages.situation(
             self._closure,
             target=self.target,
             has_handle=self.pipe.continuity.handle_for(self._targets[self.target].name, now=now) is not None,
-            has_history=bool(self.pipe.conversation.history()),
+            history_tokens=self.pipe.conversation.tokens,
             random=self._random(),
             now=now,
         )
-        return AskPolicy(session=self.name, ask_id=self._asks, closure=self._closure, situation=situation)
 
     def _decided(self, message: Decided, now: float) -> None:
         if self._asked is None or message.ask_id != self._asked[0].ask_id or self.machine.state is not State.DECIDING:
             if message.permit is not None:
-                self._fleet.give_back(message.permit)
+                self._fleet.give_back(message.permit, now=now)
             return
-        question, asked_at = self._asked
+        _, asked_at = self._asked
         self._asked = None
         self._permit = message.permit
         decision, fault = message.decision, message.fault
         if fault.kind == "model" and (advice := self._providers[self.target].advice):
             fault = msgspec.structs.replace(fault, advice=advice)
         said = OutageBegan(
-            link=question.closure.link,
+            link=message.closure.link,
             target=self._targets[self.target].name,
-            closure=question.closure,
+            closure=message.closure,
             fault=fault,
             decision=decision,
             because=" ".join(part for part in (fault.because, decision.because) if part),
-            attempt=question.situation.attempt,
+            attempt=message.situation.attempt,
             fallback=message.fallback,
         )
         self.outages.decided(said, took=now - asked_at)
         self._outlet.put(said)
-        planned = fault.kind == "planned" and question.closure.facts.useful
+        planned = fault.kind == "planned" and message.closure.facts.useful
         self._planned = planned if self._planned is None else self._planned
         if planned:
             self.outages.forgive(self.target)
         self._refresh = fault.kind == "auth" and isinstance(decision, Retry)
         if fault.kind in ("model", "config", "auth") and not isinstance(decision, Retry):
             self.outages.rule_out(self.target, fault.because)
+        if fault.kind == "context":
+            self.pipe.conversation.shorten()
         self._take(decision, now)
 
     def _take(self, decision: Decision, now: float) -> None:
-        self._decision = decision
+        self._decision, self._decided_at = decision, now
         match decision:
             case Escalate():
                 self._feed(Input.ESCALATE, now)
@@ -300,20 +315,30 @@ class SessionSupervisor(Actor[SupervisorMessage]):
             case Retry() | FailOver():
                 if isinstance(decision, FailOver):
                     self.target = decision.target
-                begin = max(now + decision.after, self._permit.not_before if self._permit is not None else 0.0)
-                if begin <= now:
-                    self._feed(Input.GO, now)
-                else:
-                    self._wait(begin, decision, now)
+                self._dial_in_turn(now)
 
-    def _wait(self, begin: float, decision: Retry | FailOver, now: float) -> None:
+    def _dial_in_turn(self, now: float) -> None:
+        """Dials if the fleet lets this session begin now, or waits until it may ask again."""
+        assert self._permit is not None
+        asked = self._permit.not_before
+        if asked <= now:
+            self._permit = self._fleet.begin(self._permit, now)
+        begin = self._permit.not_before
+        if begin <= now:
+            self._feed(Input.OPEN if self.machine.state is State.NEW else Input.GO, now)
+            return
+        decision = self._decision
+        as_decided = isinstance(decision, Retry | FailOver) and asked > now and begin <= self._decided_at + decision.after
+        self._wait(begin, decision.because if as_decided else self._permit.because, now)
+
+    def _wait(self, begin: float, because: str, now: float) -> None:
         self.outages.waited(begin - now)
         self._perform(self.machine.wait(begin, now), now)
-        left = self._settings.patience - (now - self._began(now))
-        name = self._targets[self.target].name
         if begin - now < _WORTH_SAYING:
             return
-        self._outlet.put(Waiting(seconds=begin - now, target=name, because=decision.because, patience_left=max(0.0, left)))
+        left = max(0.0, self._settings.patience - (now - self._began(now)))
+        name = self._targets[self.target].name
+        self._outlet.put(Waiting(seconds=begin - now, target=name, because=because, patience_left=left))
 
     def _released(self, message: Released) -> None:
         assert self._up is not None
@@ -322,7 +347,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         if not self._connected:
             self._connected = True
             steps = msgspec.structs.replace(self._up.steps, catch_up_ms=message.catch_up * 1000)
-            self._outlet.put(Connected(link=message.link, target=target, steps=steps))
+            self._outlet.put(Connected(link=message.link, target=target, steps=steps, because=self._instead))
         if self.outages.began is None:
             return
         steps, attempts = self.outages.recovered(self._up.steps, catch_up=message.catch_up)
@@ -344,6 +369,8 @@ class SessionSupervisor(Actor[SupervisorMessage]):
     def _perform(self, commands: Sequence[Command], now: float) -> None:
         for command in commands:
             match command:
+                case Command.ADMIT:
+                    self._dial_in_turn(now)
                 case Command.DIAL:
                     self._dial()
                 case Command.ACTIVATE:
@@ -363,8 +390,9 @@ class SessionSupervisor(Actor[SupervisorMessage]):
                     if self.link is not None:
                         self.link.ping()
                 case Command.HEALTHY:
+                    self._healthy = True
                     self.outages.healthy()
-                    self._fleet.healthy(self._targets[self.target].name, now)
+                    self._fleet.healthy(self._targets[self.target], now)
                 case Command.ESCALATE:
                     self._escalate()
                 case Command.FINISH:
@@ -380,6 +408,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         if crossing.carry != "handle":
             self.outages.handle_dropped()
         self._number += 1
+        self._healthy = False
         self.outages.dialled()
         self.link = Link(
             self._number,

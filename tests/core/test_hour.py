@@ -88,6 +88,8 @@ def test_an_hour_with_a_fault_every_twenty_seconds() -> None:
         commands = machine.expire(now, sign_at=now, output_at=now) if machine.deadline <= now else ()
         if Command.HEALTHY in commands:
             outages.healthy()
+        if Command.ADMIT in commands:
+            machine.feed(Input.GO, now)
         if now >= next_fault and machine.state in LIVE:
             faults += 1
             next_fault = now + dice.uniform(10, 30)
@@ -98,7 +100,7 @@ def test_an_hour_with_a_fault_every_twenty_seconds() -> None:
             machine.outage(now)
             machine.feed(Input.DOWN, now)
             situation = outages.situation(
-                closure, target=0, has_handle=snapshot is not None, has_history=True, random=dice.random(), now=now
+                closure, target=0, has_handle=snapshot is not None, history_tokens=9, random=dice.random(), now=now
             )
             decision = policy.decide(classify(closure, rules), situation)
             assert isinstance(decision, Retry | FailOver)

@@ -129,11 +129,14 @@ def test_a_link_that_comes_up_ends_the_outage() -> None:
     assert machine.deadline == math.inf
 
 
-def test_a_wait_dials_when_it_is_over() -> None:
+def test_a_wait_that_is_over_asks_the_fleet_which_lets_it_dial_or_wait_on() -> None:
     machine = in_state(S.DECIDING)
     assert machine.wait(3.5, 1.0) == ()
     assert machine.deadline == 3.5
-    assert machine.expire(3.5) == (C.DIAL,)
+    assert machine.expire(3.5) == (C.ADMIT,)
+    assert machine.wait(4.0, 3.5) == ()
+    assert machine.expire(4.0) == (C.ADMIT,)
+    assert machine.feed(I.GO, 4.0) == (C.DIAL,)
     assert machine.state is S.DIALLING
 
 

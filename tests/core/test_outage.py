@@ -19,7 +19,7 @@ def outages(*, attempts: int = 20, recoveries: int = 1000) -> Outages:
 def fail(trouble: Outages, *, now: float, useful: bool = True, age: float = 60.0) -> Situation:
     closure = Closure(facts=Facts(useful=useful), age=age)
     trouble.failed(closure, target=0, detect=0.0, now=now)
-    return trouble.situation(closure, target=0, has_handle=True, has_history=True, random=0.0, now=now)
+    return trouble.situation(closure, target=0, has_handle=True, history_tokens=9, random=0.0, now=now)
 
 
 def recover(trouble: Outages) -> None:

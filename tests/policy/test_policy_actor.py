@@ -37,6 +37,11 @@ ROUTE = tuple(
 )
 
 
+def seen(fleet: Fleet) -> TargetState:
+    """Returns the first target as the fleet sees it."""
+    return fleet.view(Situation(targets=ROUTE)).targets[0]
+
+
 class Says:
     """A policy that always says the same, or raises it."""
 
@@ -158,7 +163,7 @@ async def test_a_policy_that_fails_is_replaced_counted_and_named_once(
             answers = [await caller.ask(number) for number in (1, 2, 3)]
             fine = await other.ask()
         assert (actor.replaced, fine.fallback) == (3, False)
-        actor.dismiss("a")
+        actor.dismiss("a", now=0.0)
         assert actor.replaced == 3
     assert [(a.ask_id, a.fallback, a.decision.rule) for a in answers] == [(n, True, "server-resume") for n in (1, 2, 3)]
     assert len(caplog.messages) == 1
@@ -217,6 +222,51 @@ async def test_no_policy_dials_a_target_again_without_a_pause(what: Retry | Fail
     assert not decided.fallback
 
 
+async def test_a_policy_that_takes_too_long_is_counted_and_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    times = iter([0.0, 0.005, 1.0, 1.02, 2.0, 2.02, 3.0, 3.0])
+    actor = PolicyActor(Fleet(), clock=lambda: next(times))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(actor.run)
+        caller = Caller(actor, "a", Says(Retry()))
+        with caplog.at_level(logging.WARNING, logger="unbroken.policy"):
+            slow = []
+            for number in (1, 2, 3, 4):
+                assert not (await caller.ask(number)).fallback, "late is not wrong"
+                slow.append(actor.slow)
+        actor.dismiss("a", now=0.0)
+        assert actor.slow == 2
+        tasks.cancel_scope.cancel()
+    assert slow == [0, 1, 2, 2]
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith("session a: <Says> took 20 ms to decide while every session waits")
+
+
+async def test_the_answer_holds_what_the_policy_saw_and_what_history_added() -> None:
+    fleet = Fleet()
+    async with running(fleet) as actor:
+        fleet.healthy(ROUTE[0], 0.0)
+        policy = Says(Retry())
+        decided = await Caller(actor, "a", policy).ask(now=1.0)
+    assert decided.closure.facts.proven
+    assert decided.situation == policy.asked[0][1]
+    assert decided.situation.retries_left == 100
+
+
+async def test_only_a_dial_of_what_failed_before_is_taken_from_the_retry_budget() -> None:
+    fleet = Fleet()
+    async with running(fleet) as actor:
+        caller = Caller(actor, "a", Says(Retry()))
+        await caller.ask(1)
+        assert fleet.view(Situation(targets=ROUTE)).retries_left == 100
+        question = caller.question(2)
+        targets = (msgspec.structs.replace(ROUTE[0], tried=2), ROUTE[1])
+        actor.mailbox.post(
+            msgspec.structs.replace(question, situation=msgspec.structs.replace(question.situation, targets=targets))
+        )
+        await anyio.wait_all_tasks_blocked()
+        assert fleet.view(Situation(targets=ROUTE)).retries_left == 99
+
+
 async def test_a_dismissed_session_gets_no_answer_and_gives_everything_back() -> None:
     fleet = Fleet()
     async with running(fleet) as actor:
@@ -224,8 +274,8 @@ async def test_a_dismissed_session_gets_no_answer_and_gives_everything_back() ->
         await caller.ask(1)
         assert fleet.outstanding == 1
         actor.mailbox.post(caller.question(2))
-        actor.dismiss("a")
-        actor.dismiss("a")
+        actor.dismiss("a", now=0.0)
+        actor.dismiss("a", now=0.0)
         await anyio.wait_all_tasks_blocked()
     assert (len(caller.answers), fleet.outstanding) == (1, 0)
 
@@ -254,7 +304,7 @@ async def test_the_built_in_decision_passes_the_fleet_and_the_late_answer_is_not
         decided = actor.decide_now(question)
         await anyio.wait_all_tasks_blocked()
         assert caller.answers == []
-        assert fleet.view(ROUTE, 0.0)[0].failures == 1, "one closure is counted once"
+        assert seen(fleet).failures == 1, "one closure is counted once"
     assert (decided.ask_id, decided.fault.rule, decided.fallback) == (5, "mine", True)
     assert isinstance(decided.decision, Retry)
     assert decided.permit is not None
@@ -272,7 +322,7 @@ async def test_a_planned_end_without_anything_useful_counts_against_the_target()
     async with running(fleet) as actor:
         caller = Caller(actor, "a", Says(Retry()))
         assert (await caller.ask(1, code=1001)).fault.kind == "planned"
-    assert fleet.view(ROUTE, 0.0)[0].failures == 1
+    assert seen(fleet).failures == 1
 
 
 class BreaksOnce(Fleet):
@@ -280,11 +330,11 @@ class BreaksOnce(Fleet):
 
     broken = True
 
-    def view(self, states: Iterable[TargetState], now: float) -> tuple[TargetState, ...]:
+    def view(self, situation: Situation) -> Situation:
         if self.broken:
             self.broken = False
             raise RuntimeError("a bug")
-        return super().view(states, now)
+        return super().view(situation)
 
 
 async def test_a_crash_is_survived_with_enrolments_and_fleet() -> None:
@@ -307,7 +357,7 @@ async def test_a_crash_is_survived_with_enrolments_and_fleet() -> None:
         tasks.cancel_scope.cancel()
     assert crashes == ["1: a bug"]
     assert (decided.ask_id, decided.decision.rule) == (2, "mine")
-    assert fleet.view(ROUTE, 0.0)[0].failures == 2, "what was known before the crash is still known"
+    assert seen(fleet).failures == 2, "what was known before the crash is still known"
     assert [answer.ask_id for answer in caller.answers] == [2]
 
 
@@ -324,7 +374,7 @@ async def test_a_thousand_questions_leave_no_permit_out() -> None:
         for number in range(1, 1001):
             decided = await caller.ask(number, now=float(number))
             assert decided.permit is not None
-            fleet.give_back(decided.permit)
+            fleet.give_back(decided.permit, now=float(number))
         assert fleet.outstanding == 0
         # memory is bounded: what was given back is forgotten
         assert len(actor._enrolled["a"].permits) <= 1

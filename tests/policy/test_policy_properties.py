@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unbroken.config import Settings
-from unbroken.core.fleet import Fleet
+from unbroken.core.fleet import Fleet, is_retry
 from unbroken.core.outage import Outages
 from unbroken.core.policy import DefaultPolicy, flaw
 from unbroken.decisions import (
@@ -134,9 +134,10 @@ def outage(
         closure = Closure(ending=Ending(cause="eof", confirmed=confirmed), facts=facts)
         outages.failed(closure, target=current, detect=0.0, now=now)
         random = randoms.draw(RANDOM)
-        asked = outages.situation(closure, target=current, has_handle=holding, has_history=True, random=random, now=now)
-        fleet.note(fault, target=route[current].name, quota_group=route[current].quota_group, now=now)
-        decision = DefaultPolicy().decide(fault, msgspec.structs.replace(asked, targets=fleet.view(asked.targets, now)))
+        asked = outages.situation(closure, target=current, has_handle=holding, history_tokens=9, random=random, now=now)
+        fleet.note(fault, closure, target=route[current], now=now)
+        situation = fleet.view(asked)
+        decision = DefaultPolicy().decide(fault, situation)
         match decision:
             case Retry():
                 resumed = holding = decision.carry == "handle"
@@ -146,10 +147,13 @@ def outage(
                 current, resumed, holding = decision.target, False, False
             case _:
                 return dials, decision
-        permit = fleet.admit(route[current].name, at=now + decision.after, now=now)
-        dials.append((permit.not_before, current))
-        now = permit.not_before + DIAL
-        fleet.give_back(permit)
+        there = situation.targets[current]
+        permit = fleet.admit(there, at=now + decision.after, now=now, retry=is_retry(there, situation))
+        while (permit := fleet.begin(permit, now)).not_before > now:
+            now = permit.not_before
+        dials.append((now, current))
+        now += DIAL
+        fleet.give_back(permit, now=now, failed=True)
         assert fleet.outstanding == 0
 
 

@@ -106,13 +106,17 @@ def _event(key: str, value: Any) -> list[WireEvent]:
 
 class StageProvider(Provider):
     def __init__(self, host: str, profile: Profile) -> None:
-        self.host = host
+        self._host = host
         self.profile = profile
         self.refreshed = 0
 
+    @property
+    def host(self) -> str:
+        return self._host
+
     async def endpoint(self, *, refresh: bool = False) -> Endpoint:
         self.refreshed += refresh
-        return Endpoint(url=f"ws://{self.host}/talk", headers={"authorization": "a secret"})
+        return Endpoint(url=f"ws://{self._host}/talk", headers={"authorization": "a secret"})
 
     def connection(self) -> Connection:
         return StageConnection()

@@ -194,7 +194,7 @@ async def test_audio_is_taken_from_any_buffer_and_is_then_the_sessions_own(monke
 async def test_first_dials_keep_to_the_fleets_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
     async with stage(one=[greet]) as it:
         monkeypatch.setattr(registry, "load", lambda group, name: it.provider)
-        async with unbroken.Runtime(transport=it.transport, fleet=Fleet(dials=10, dial_time=1.0)) as runtime:
+        async with unbroken.Runtime(transport=it.transport, fleet=Fleet(dials_per_second=10)) as runtime:
             for _ in range(50):
                 runtime.open(it.target())
             await anyio.sleep(10)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
-from unbroken.decisions import Fault, FaultKind, TargetState
+from unbroken.core.breaker import PROBE, CircuitBreaker
+from unbroken.core.budget import RetryBudget
+from unbroken.core.dials import Dials
+from unbroken.decisions import Closure, Fault, FaultKind, Situation, TargetState
+from unbroken.errors import ConfigError
 from unbroken.messages import Permit
 
-__all__ = ["QUOTA_COOL_DOWN", "RATE_COOL_DOWN", "Fleet", "cool_down"]
+__all__ = ["QUOTA_COOL_DOWN", "RATE_COOL_DOWN", "Fleet", "cool_down", "is_retry"]
 
 QUOTA_COOL_DOWN: Final = 60.0
 """Seconds for which a spent quota is left alone where the peer names no time; Gemini's quotas are per minute."""
@@ -22,6 +24,11 @@ RATE_COOL_DOWN: Final = 5.0
 _OF_THE_TARGET: Final[frozenset[FaultKind]] = frozenset({"server", "hung", "network", "protocol", "unknown"})
 """Faults that say something about a target to every session; the others are of one session, its setup or its quota."""
 
+_SAYS_NOTHING: Final[frozenset[FaultKind]] = frozenset({"closed", "planned"})
+
+_RESTING: Final = "{target} keeps failing, so the runtime tries it with one dial at a time until it is well again."
+_CROWDED: Final = "Many sessions dial at once, and they take turns."
+
 
 def cool_down(fault: Fault) -> float:
     """Returns for how many seconds a spent quota is left alone."""
@@ -31,128 +38,239 @@ def cool_down(fault: Fault) -> float:
 
 
 class _Known:
-    """What is known of one target.
+    """What is known of one target."""
 
-    A breaker's state belongs here too, as does a retry budget's bucket in the fleet: both decide in `Fleet.admit` and show
-    in `Fleet.view`.
-    """
-
-    __slots__ = ("failures", "starts", "usable_after")
+    __slots__ = ("breaker", "failed_at", "proven", "usable_after", "well_at")
 
     def __init__(self) -> None:
-        self.failures = 0
+        self.breaker = CircuitBreaker()
         self.usable_after = 0.0
-        self.starts: list[float] = []
-        """When the dials begin whose permits are out, sorted."""
+        self.proven = False
+        self.well_at = self.failed_at = -1.0
+
+    @property
+    def is_well(self) -> bool:
+        return self.proven and self.well_at > self.failed_at
+
+
+class _Out(msgspec.Struct):
+    """A permit that is out."""
+
+    endpoint: str
+    retry: bool
+    begun: bool = False
 
 
 class Fleet:
     """State shared by a runtime's sessions. It outlives the policy actor's task; times are seconds on the runtime's clock.
 
+    For each target it holds a circuit breaker, for each endpoint ceilings on dials, for each quota group a cool-down, and
+    one retry budget for all. A dial needs a permit, which says when it may begin. Nobody is refused one: a session that may
+    not dial in time gives up by its own patience.
+
     Args:
-        dials: links that may be coming up to one target at the same time.
-        dial_time: seconds that a link is taken to need until it is up or has failed; a dial beyond the ceiling is put off
-            until an earlier one will be through.
+        dials_per_second: links that may be begun to one endpoint within any second. Where many runtimes share a service,
+            each has this ceiling for itself.
+        dials_at_a_time: links that may be coming up at one endpoint at the same time.
+
+    Raises:
+        ConfigError: a ceiling below 1.
     """
 
-    def __init__(self, *, dials: int = 32, dial_time: float = 1.0) -> None:
-        self._dials = dials
-        self._dial_time = dial_time
+    def __init__(self, *, dials_per_second: int = 50, dials_at_a_time: int = 32) -> None:
+        for name, value in (("dials_per_second", dials_per_second), ("dials_at_a_time", dials_at_a_time)):
+            if value < 1:
+                raise ConfigError(f"Fleet({name}=…) has to be at least 1, not {value!r}")
+        self._per_second = dials_per_second
+        self._at_a_time = dials_at_a_time
         self._targets: dict[str, _Known] = {}
+        self._endpoints: dict[str, Dials] = {}
         self._quotas: dict[str, float] = {}
-        self._permits: dict[int, Permit] = {}
+        self._budget = RetryBudget()
+        self._out: dict[int, _Out] = {}
         self._number = 0
 
     def __repr__(self) -> str:
-        failing = ", ".join(f"{name} failed {known.failures}x" for name, known in self._targets.items() if known.failures)
+        failing = ", ".join(
+            f"{name} failed {known.breaker.failures}x" for name, known in self._targets.items() if known.breaker.failures
+        )
         return f"<Fleet {self.outstanding} permits out{'; ' + failing if failing else ''}>"
 
     @property
     def outstanding(self) -> int:
         """Permits that have not been given back."""
-        return len(self._permits)
+        return len(self._out)
 
-    def note(self, fault: Fault, *, target: str, quota_group: str, now: float) -> None:
+    # -- what happened ----------------------------------------------------------------------------------------------------
+
+    def note(self, fault: Fault, closure: Closure, *, target: TargetState, now: float) -> None:
         """Takes in what happened to one session's link.
 
         Args:
             fault: what it meant; a `planned` end without anything useful is to be told as `server`.
-            target: ``provider/model``.
-            quota_group: the target's.
+            closure: how it ended.
+            target: where it went.
             now: the present.
         """
+        known = self._known(target.name)
         if fault.kind == "quota":
-            self._quotas[quota_group] = max(self._quotas.get(quota_group, 0.0), now + cool_down(fault))
-        elif fault.kind in _OF_THE_TARGET:
-            known = self._known(target)
-            known.failures += 1
-            if fault.retry_after is not None:
-                known.usable_after = max(known.usable_after, now + fault.retry_after)
+            group = target.quota_group
+            self._quotas[group] = max(self._quotas.get(group, 0.0), now + cool_down(fault))
+        if fault.kind not in _OF_THE_TARGET:
+            if fault.kind not in _SAYS_NOTHING and closure.phase in ("setup", "live"):
+                known.breaker.answered(now)
+            return
+        known.failed_at = now
+        if fault.retry_after is not None:
+            known.usable_after = max(known.usable_after, now + fault.retry_after)
+        if not closure.facts.healthy:
+            known.breaker.failed(now, was_up=closure.phase == "live")
+            if known.breaker.state(now) != "closed" or known.usable_after > now:
+                self._put_off(target.endpoint, now)
 
-    def healthy(self, target: str, now: float) -> None:
-        """A link to the target has been healthy for a while: its failures are forgotten.
+    def healthy(self, target: TargetState, now: float) -> None:
+        """A link to the target has been healthy for a while.
 
         Args:
-            target: ``provider/model``.
+            target: where it goes.
             now: the present.
         """
-        known = self._known(target)
-        known.failures = 0
+        known = self._known(target.name)
+        known.breaker.healthy()
         known.usable_after = min(known.usable_after, now)
+        known.proven, known.well_at = True, now
+        self._budget.succeeded(now)
 
-    def view(self, states: Iterable[TargetState], now: float) -> tuple[TargetState, ...]:
-        """Adds to a session's route what the runtime knows of it.
+    # -- what a decision may know -----------------------------------------------------------------------------------------
+
+    def told(self, closure: Closure, situation: Situation) -> Closure:
+        """Adds to the facts of a closure what the runtime's history knows of its target and of the target's siblings.
 
         Args:
-            states: the route as the session sees it.
-            now: the present.
+            closure: how the link ended.
+            situation: where its session stands.
         """
+        if situation.current >= len(situation.targets):
+            return closure
+        here = situation.targets[situation.current]
+        siblings = (t for t in situation.targets if t.name != here.name and t.credentials == here.credentials)
+        facts = msgspec.structs.replace(
+            closure.facts,
+            proven=self._known(here.name).proven,
+            sibling_well=any(self._known(sibling.name).is_well for sibling in siblings),
+        )
+        return msgspec.structs.replace(closure, facts=facts)
+
+    def view(self, situation: Situation) -> Situation:
+        """Adds to a session's situation what the runtime knows of its targets."""
+        now = situation.now
         self._quotas = {group: until for group, until in self._quotas.items() if until > now}
-        return tuple(
-            msgspec.structs.replace(
-                state,
-                failures=self._known(state.name).failures,
-                usable_after=max(self._known(state.name).usable_after, self._quotas.get(state.quota_group, 0.0)),
-            )
-            for state in states
+        targets = tuple(self._seen(state, now, retry=is_retry(state, situation)) for state in situation.targets)
+        return msgspec.structs.replace(situation, targets=targets, retries_left=self._budget.left(now))
+
+    def _seen(self, state: TargetState, now: float, *, retry: bool) -> TargetState:
+        known = self._known(state.name)
+        breaker = known.breaker.state(now)
+        opens = known.breaker.opens(now) if breaker != "closed" else 0.0
+        earliest = max(known.usable_after, self._quotas.get(state.quota_group, 0.0), opens if opens > now else 0.0)
+        turn = self._dials(state.endpoint).turn(max(now, earliest))
+        backlog = turn - max(now, earliest) + (self._budget.wait(now) if retry else 0.0)
+        return msgspec.structs.replace(
+            state, failures=known.breaker.failures, breaker=breaker, usable_after=earliest, backlog=backlog
         )
 
-    def admit(self, target: str, *, at: float, now: float) -> Permit:
-        """Gives leave to dial, and counts it until `give_back`.
+    # -- who may dial when ------------------------------------------------------------------------------------------------
+
+    def admit(self, target: TargetState, *, at: float, now: float, retry: bool = False) -> Permit:
+        """Gives leave to dial, and counts it until it is given back.
 
         Args:
-            target: ``provider/model``.
+            target: where.
             at: when the dial is wanted.
             now: the present.
+            retry: the target has just failed this session, so that the dial is taken from the retry budget.
 
         Returns:
-            The permit; its `not_before` is `at`, or later where too many dials are on their way then.
+            The permit; its `not_before` is `at`, or later where it is not this dial's turn then. That may change: `begin`
+            has the last word.
         """
-        known = self._known(target)
-        begin = self._slot(known.starts, max(at, now))
+        at = max(at, now + (self._budget.take(now) if retry else 0.0))
+        opens = self._known(target.name).breaker.opens(now)
         self._number += 1
-        permit = Permit(number=self._number, target=target, not_before=begin)
-        insort(known.starts, begin)
-        self._permits[permit.number] = permit
-        return permit
+        start = self._dials(target.endpoint).place(self._number, target.name, max(at, opens))
+        self._out[self._number] = _Out(target.endpoint, retry)
+        return Permit(number=self._number, target=target.name, not_before=start, because=self._because(target.name, now))
+
+    def begin(self, permit: Permit, now: float) -> Permit:
+        """Begins a dial, or puts it off. To be called when the permit's `not_before` has come.
+
+        Returns:
+            The permit; where its `not_before` is later than `now` the dial has not begun, and this is to be called again.
+        """
+        out = self._out[permit.number]
+        dials, breaker = self._endpoints[out.endpoint], self._known(permit.target).breaker
+        if breaker.opens(now) > now:
+            self._put_off(out.endpoint, now)
+        start = dials.begin(permit.number, now)
+        if start <= now:
+            out.begun = True
+            breaker.begin(permit.number, now)
+        return msgspec.structs.replace(permit, not_before=start, because=self._because(permit.target, now))
+
+    def came_up(self, permit: Permit) -> None:
+        """Takes a permit back: its link is up."""
+        if self._take_back(permit) is not None:
+            self._known(permit.target).breaker.came_up(permit.number)
+
+    def give_back(self, permit: Permit, *, now: float, failed: bool = False) -> None:
+        """Takes a permit back that no link came up by. A second time changes nothing.
+
+        Args:
+            permit: what `admit` gave.
+            now: the present.
+            failed: the dial failed; False: it was given up, or will never be made.
+        """
+        out = self._take_back(permit)
+        if out is None:
+            return
+        if out.retry and not out.begun:
+            self._budget.put_back(now)
+        self._known(permit.target).breaker.given_back(permit.number, failed=failed, now=now)
 
     def holds(self, permit: Permit) -> bool:
         """Says whether a permit is out."""
-        return permit.number in self._permits
+        return permit.number in self._out
 
-    def give_back(self, permit: Permit) -> None:
-        """Takes a permit back: the link is up, has failed, or will never be dialled. A second time changes nothing."""
-        if self._permits.pop(permit.number, None) is not None:
-            self._targets[permit.target].starts.remove(permit.not_before)
+    def _take_back(self, permit: Permit) -> _Out | None:
+        out = self._out.pop(permit.number, None)
+        if out is not None:
+            self._endpoints[out.endpoint].over(permit.number)
+        return out
 
     def _known(self, target: str) -> _Known:
         return self._targets.setdefault(target, _Known())
 
-    def _slot(self, starts: list[float], at: float) -> float:
-        """Returns the first time from `at` on around which fewer than the ceiling of dials begin."""
-        while True:
-            after = bisect_left(starts, at + self._dial_time)
-            before = after - self._dials
-            if before < 0 or starts[before] + self._dial_time <= at:
-                return at
-            at = starts[before] + self._dial_time
+    def _dials(self, endpoint: str) -> Dials:
+        if endpoint not in self._endpoints:
+            self._endpoints[endpoint] = Dials(per_second=self._per_second, at_a_time=self._at_a_time)
+        return self._endpoints[endpoint]
+
+    def _put_off(self, endpoint: str, now: float) -> None:
+        """Gives new places to those who wait for a target of the endpoint that rests."""
+
+        def until(target: str, rank: int) -> float:
+            known = self._known(target)
+            if known.breaker.state(now) == "closed":
+                return known.usable_after
+            return max(known.usable_after, known.breaker.opens(now) + (PROBE if rank else 0.0))
+
+        self._dials(endpoint).put_off(until)
+
+    def _because(self, target: str, now: float) -> str:
+        resting = self._known(target).breaker.state(now) != "closed"
+        return _RESTING.format(target=target) if resting else _CROWDED
+
+
+def is_retry(state: TargetState, situation: Situation) -> bool:
+    """Says whether a dial of this target would be a retry: it has failed the session, and not just now for the first time."""
+    return state.tried > (1 if state.index == situation.current else 0)

@@ -17,10 +17,12 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Final
 
+import msgspec
+
 from unbroken.config import Deadlines, Settings
 from unbroken.errors import UnbrokenError
 
-__all__ = ["DOING", "LIVE", "TABLE", "Command", "IllegalInput", "Input", "Machine", "State", "diagram"]
+__all__ = ["DOING", "LIVE", "TABLE", "Checkpoint", "Command", "IllegalInput", "Input", "Machine", "State", "diagram"]
 
 
 class State(Enum):
@@ -83,6 +85,7 @@ class Input(Enum):
 class Command(Enum):
     """What the supervisor is to perform."""
 
+    ADMIT = "ask the fleet whether the dial may begin"
     DIAL = "begin a link as decided"
     ACTIVATE = "make the link current and replay"
     ASK = "ask the policy"
@@ -239,7 +242,7 @@ TABLE: Final[Mapping[State, Mapping[Input, Cell]]] = {
         I.FINISH: (S.CLOSED, (C.FINISH,)),
         I.DECIDE_OVERDUE: (S.DECIDING, (C.DECIDE,)),
     },
-    S.WAITING: {**_WITHOUT_LINK, **_idle(S.WAITING), I.WAIT_OVER: (S.DIALLING, (C.DIAL,))},
+    S.WAITING: {**_WITHOUT_LINK, **_idle(S.WAITING), I.WAIT_OVER: (S.DECIDING, (C.ADMIT,))},
     S.ENDING: {
         **_idle(S.ENDING),
         **_late(S.ENDING),
@@ -275,8 +278,30 @@ _OF_A_STATE: Final = (I.PHASE_OVERDUE, I.CLOSE_OVERDUE, I.DECIDE_OVERDUE, I.REPL
 _OF_A_LINK: Final = (I.SIGN_OVERDUE, I.HEALTHY_DUE, I.HANDOVER_DUE)
 
 
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a `Machine` holds besides its settings. Times are seconds on the session's clock.
+
+    Attributes:
+        state: where the session is.
+        last: what happened last.
+        timers: when each timer that runs is due, in the order in which they were set: of two that are due in the same moment
+            the first is taken.
+        asked_at: since when a sign of the peer is waited for; `-math.inf`: it never was.
+        handover_from: from when on a quiet moment is used to leave the link; `math.inf`: its end was not announced.
+    """
+
+    state: State
+    last: Input
+    timers: Mapping[Input, float]
+    asked_at: float
+    handover_from: float
+
+
 class Machine:
     """One session's state, timers and nothing else.
+
+    What enters it enters by its public methods, none of which calls another one: who notes every call of them, with its
+    arguments, can have another machine do the same (`unbroken.recorder`).
 
     Args:
         settings: the session's bounds.
@@ -294,6 +319,24 @@ class Machine:
 
     def __repr__(self) -> str:
         return f"<Machine {self.state.value}>"
+
+    def checkpoint(self) -> Checkpoint:
+        """Returns all that the machine holds; it goes on unchanged."""
+        return Checkpoint(
+            state=self.state,
+            last=self.last,
+            timers=dict(self._timers),
+            asked_at=self._asked_at,
+            handover_from=self._handover_from,
+        )
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Becomes what a machine with the same settings was at the checkpoint."""
+        self.state = checkpoint.state
+        self.last = checkpoint.last
+        self._timers = dict(checkpoint.timers)
+        self._asked_at = checkpoint.asked_at
+        self._handover_from = checkpoint.handover_from
 
     @property
     def deadline(self) -> float:
@@ -322,6 +365,9 @@ class Machine:
         Raises:
             IllegalInput: it cannot happen in this state; nothing has changed.
         """
+        return self._take(happened, now)
+
+    def _take(self, happened: Input, now: float) -> tuple[Command, ...]:
         cell = TABLE[self.state].get(happened)
         if cell is None:
             allowed = ", ".join(sorted(name.name for name in TABLE[self.state]))
@@ -337,7 +383,7 @@ class Machine:
             until: when the dial may begin.
             now: the present.
         """
-        commands = self.feed(Input.WAIT, now)
+        commands = self._take(Input.WAIT, now)
         self._timers[Input.WAIT_OVER] = until
         return commands
 
@@ -402,7 +448,7 @@ class Machine:
             What is to be performed; nothing where no timer has run out, or where a sign has come in time.
         """
         if self._may_hand_over and now >= self._handover_from:
-            return self.feed(Input.HANDOVER_DUE, now)
+            return self._take(Input.HANDOVER_DUE, now)
         due = min(self._timers, key=self._timers.__getitem__, default=None)
         if due is None or self._timers[due] > now:
             return ()
@@ -411,7 +457,7 @@ class Machine:
             if later < math.inf:
                 self._timers[due] = later
             return (Command.PING,) if due is Input.SILENCE_OVERDUE else ()
-        return self.feed(due, now)
+        return self._take(due, now)
 
     def _excused(self, due: Input, now: float, sign_at: float, output_at: float) -> float | None:
         """Returns when to look again (`math.inf`: need not) where life excuses the timer; None where nothing does."""

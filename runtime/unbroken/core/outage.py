@@ -156,7 +156,7 @@ class Outages:
         self.story.clear()
 
     def situation(
-        self, closure: Closure, *, target: int, has_handle: bool, has_history: bool, random: float, now: float
+        self, closure: Closure, *, target: int, has_handle: bool, history_tokens: int, random: float, now: float
     ) -> Situation:
         """Describes where the session stands.
 
@@ -164,7 +164,7 @@ class Outages:
             closure: how the last link ended.
             target: where it went.
             has_handle: a handle for that target is held.
-            has_history: there are turns to replay.
+            history_tokens: what the turns that could be replayed take in words; 0: there are none.
             random: from 0 to 1, 1 excluded.
             now: the present.
         """
@@ -184,7 +184,8 @@ class Outages:
             attempts_left=max(0, self._settings.attempts - self._attempt),
             recoveries_left=max(0, self._settings.recoveries + 1 - self._recoveries),
             has_handle=has_handle,
-            has_history=has_history,
+            has_history=history_tokens > 0,
+            history_tokens=history_tokens,
             handle_failures=self._handle_failures,
             useful=closure.facts.useful,
             previous_unconfirmed=closure.facts.previous_unconfirmed,

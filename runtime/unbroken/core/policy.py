@@ -9,6 +9,11 @@ session escalates, so that no path goes on for ever; a planned end uses up no re
   had come, 50 ms are enough, unless its end was a planned one: planned ends in a row come from links that were too young
   for it.
 * `Retry-After` and cool-downs are floors for their target. Up to 5 s are waited for; beyond that another target is taken.
+* A target whose breaker is open is left at once where there is another to go to, and probed where there is none: the runtime
+  dials it once after 1, 2, 4, then every 5 s, and a probe that comes up lets the others in, in turn.
+* No session moves to a target that has not what the session's configuration needs, or no room for its history.
+* Once it has moved, a session stays: each move costs it the handle. The next session begins on the first target of its
+  route that may be dialled.
 * A handle that was refused while the old socket may still be open is tried again after 0.5, 1, 2, 4 and 4 s, each half
   certain and half random: 6 to 12 s in all.
 """
@@ -38,7 +43,7 @@ from unbroken.decisions import (
     TargetState,
 )
 
-__all__ = ["DefaultPolicy", "backoff", "counted_as", "flaw", "paced", "used_up"]
+__all__ = ["DefaultPolicy", "First", "backoff", "counted_as", "first_target", "flaw", "paced", "used_up"]
 
 _FIRST_WAIT: Final = 0.05
 """Seconds that even the luckiest number waits between two dials of one target."""
@@ -82,8 +87,53 @@ class DefaultPolicy:
             decision = _Asked(fault, kind, situation, step).decide()
             if decision is not None:
                 return decision
-        because = "Nothing can be tried before the session's patience is over."
+        because = " ".join(
+            ["Nothing can be tried before the session's patience is over.", *(t.unfit for t in situation.targets if t.unfit)]
+        )
         return Escalate(advice=advice, because=because, rule=f"{kind}-escalate")
+
+
+class First(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a session begins.
+
+    Attributes:
+        target: index into the route.
+        after: seconds to wait first.
+        because: why it is not the route's first target: one plain sentence; "": it is.
+    """
+
+    target: int = 0
+    after: float = 0.0
+    because: str = ""
+
+
+def first_target(situation: Situation) -> First:
+    """Chooses where a session begins: on the first target of its route that may be dialled now.
+
+    So a session that was opened after its preferred target had failed others begins elsewhere, and one opened after that
+    target is well again begins there. Where none may be dialled now it is the one that may be first, if that is within the
+    session's patience, else the preferred one, whose refusal then says what is wrong.
+
+    Args:
+        situation: the route as the runtime sees it; nothing else of it is read but `now` and `patience_left`.
+    """
+    now, targets = situation.now, situation.targets
+    fit = [target for target in targets if target.index == 0 or not target.unfit]
+    for target in fit:
+        if target.usable_after <= now:
+            passed = [_resting(other) for other in fit if other.index < target.index]
+            return First(target=target.index, because=" ".join(passed))
+    soonest = min(fit, key=lambda target: (target.usable_after, target.index))
+    if soonest.usable_after - now > situation.patience_left:
+        return First()
+    passed = [_resting(other) for other in fit if other.index < soonest.index]
+    return First(target=soonest.index, after=soonest.usable_after - now, because=" ".join(passed))
+
+
+def _resting(target: TargetState) -> str:
+    if target.breaker != "closed":
+        return f"{target.name} keeps failing for other sessions and rests."
+    return f"{target.name} is not to be dialled for now, as it told other sessions."
 
 
 def counted_as(kind: FaultKind, *, useful: bool) -> FaultKind:
@@ -208,7 +258,10 @@ class _Asked(msgspec.Struct, frozen=True):
                 return Finish(because=step.because, rule=step.id)
             case "escalate":
                 advice = self.fault.advice or DEFAULTS[self.kind].advice
-                return Escalate(advice=advice, because=step.because, rule=step.id)
+                because = " ".join(
+                    [step.because, *(t.unfit for t in self.situation.targets if t.unfit and t is not self.here)]
+                )
+                return Escalate(advice=advice, because=because, rule=step.id)
             case "fail over":
                 return self._elsewhere()
             case "wait":
@@ -231,13 +284,19 @@ class _Asked(msgspec.Struct, frozen=True):
         situation, here = self.situation, self.here
         if here.ruled_out:
             return None
+        if here.breaker == "open" and (elsewhere := self._by(_RESTS)._elsewhere()) is not None:
+            return elsewhere
         after = self._paced()
         floor = max(here.usable_after - situation.now, self.fault.retry_after or 0.0)
         if self.kind == "quota":
             floor = max(floor, cool_down(self.fault))
-        if floor > min(max(after, _LONGEST), situation.patience_left):
-            return self._elsewhere() or (self._retry(floor) if floor <= situation.patience_left else None)
+        if max(floor, here.backlog) > min(max(after, _LONGEST), situation.patience_left):
+            elsewhere = self._by(_LATER)._elsewhere()
+            return elsewhere or (self._retry(max(after, floor)) if floor <= situation.patience_left else None)
         return self._retry(max(after, floor))
+
+    def _by(self, step: Step) -> _Asked:
+        return msgspec.structs.replace(self, step=step)
 
     def _paced(self) -> float:
         if self.step.pace == "backoff":
@@ -248,7 +307,8 @@ class _Asked(msgspec.Struct, frozen=True):
         return min(half + self.situation.random * half, self.situation.patience_left)
 
     def _elsewhere(self) -> FailOver | None:
-        usable = [target for target in self._others() if target.usable_after <= self.situation.now]
+        now = self.situation.now
+        usable = [target for target in self._others() if target.usable_after <= now and target.backlog <= _LONGEST]
         if not usable:
             return None
         # the least tried first, so that a route of three is walked to its end before anything is tried again
@@ -275,9 +335,18 @@ class _Asked(msgspec.Struct, frozen=True):
             for target in self.situation.targets
             if target.index != self.situation.current
             and not target.ruled_out
+            and not target.unfit
+            and self._has_room(target)
             and not (self.kind == "quota" and target.quota_group == self.here.quota_group)
             and not (self.kind == "auth" and target.credentials == self.here.credentials)
         ]
+
+    def _has_room(self, target: TargetState) -> bool:
+        """Says whether the target's context window takes the history; after a full one, whether it is larger."""
+        if target.context_tokens is None:
+            return True
+        full = self.here.context_tokens if self.kind == "context" else None
+        return target.context_tokens > max(self.situation.history_tokens, full or 0)
 
     def _retry(self, after: float) -> Retry:
         fresh = self.step.act == "fresh" or not self.situation.has_handle
@@ -299,6 +368,17 @@ class _Asked(msgspec.Struct, frozen=True):
 
 
 _CARRIED: Final = {"handle": "resuming by its handle", "history": "with the history told again", "nothing": "from the start"}
+
+_RESTS: Final = Step(
+    id="breaker-failover",
+    act="fail over",
+    because="The target keeps failing for all sessions and rests; the conversation moves to {target} {when}, {carry}.",
+)
+_LATER: Final = Step(
+    id="busy-failover",
+    act="fail over",
+    because="The target is not to be dialled for a while; the conversation moves to {target} {when}, {carry}.",
+)
 
 _BY_RULE: Final = {
     "finish": Step(id="rule-finish", act="finish", because="The rule says that the session is over with this."),

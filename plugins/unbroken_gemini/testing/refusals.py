@@ -1,4 +1,4 @@
-"""What the real service says when it closes a connection, as users reported it (`unbroken.testing.closures`), word for word."""
+"""What the real service says when it closes a connection, word for word as `unbroken.testing.closures` has it from users."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio.to_thread
 import pytest
 from google import genai
 from google.genai import errors, types
@@ -174,3 +175,34 @@ async def test_vertex_is_served_at_its_own_path() -> None:
             answer = await turn(session)
             assert audio(answer)
         assert service.report().links[0].platform == "vertex"
+
+
+def _listed(service: SimulatedService, key: str, *, page_size: int) -> dict[str | None, list[str] | None]:
+    options = types.HttpOptions(
+        base_url=service.base_url, api_version="v1beta", client_args={"verify": service.ssl_context, "trust_env": False}
+    )
+    client = genai.Client(vertexai=False, api_key=key, http_options=options)
+    try:
+        return {model.name: model.supported_actions for model in client.models.list(config={"page_size": page_size})}
+    finally:
+        client.close()
+
+
+async def test_it_lists_what_it_serves_page_by_page() -> None:
+    async with simulated(keys=["right"], faults=["refuse-model:gemini-3.1-flash-live-preview"]) as service:
+        listed = await anyio.to_thread.run_sync(lambda: _listed(service, "right", page_size=3))
+        assert listed == await anyio.to_thread.run_sync(lambda: _listed(service, "right", page_size=1000))
+        with pytest.raises(errors.ClientError, match=r"^400 INVALID_ARGUMENT.*API key not valid"):
+            await anyio.to_thread.run_sync(lambda: _listed(service, "wrong", page_size=3))
+    live = [name for name, actions in listed.items() if "bidiGenerateContent" in (actions or [])]
+    assert live[0] == "models/gemini-3.8-live"
+    assert "models/gemini-2.5-flash-native-audio-latest" in live, "an alias is listed too"
+    assert "models/gemini-3.1-flash-live-preview" not in live, "it is not served any more"
+    assert "models/gemini-live-2.5-flash-native-audio" not in live, "it is Vertex AI's"
+    assert listed["models/gemini-2.5-flash"] == ["generateContent", "countTokens"]
+
+
+async def test_it_lists_only_what_it_is_told_to_serve() -> None:
+    async with simulated(models=["gemini-next-live"]) as service:
+        listed = await anyio.to_thread.run_sync(lambda: _listed(service, "any", page_size=50))
+    assert listed == {"models/gemini-next-live": ["countTokens", "bidiGenerateContent"]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import ssl
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -16,9 +16,10 @@ from unbroken.testing import faults
 from unbroken.testing.faults import Close, HttpStatus
 from unbroken.testing.intervals import Intervals, Range
 from unbroken.testing.report import CallReport, Report
-from unbroken.testing.simulator import Request, SimulatedLink, Simulator
-from unbroken_gemini.models import CATALOG
-from unbroken_gemini.testing import checks, refusals
+from unbroken.testing.simulator import Answer, Request, SimulatedLink, Simulator
+from unbroken_gemini.models import CATALOG, short
+from unbroken_gemini.targets import TOKEN_PREFIX
+from unbroken_gemini.testing import checks, listing, refusals
 from unbroken_gemini.testing.accounts import Caller, report_of
 from unbroken_gemini.testing.behaviour import Behaviour
 from unbroken_gemini.testing.contexts import Context, Handle
@@ -92,20 +93,24 @@ class SimulatedGemini(Simulator):
         door = checks.door(request.path)
         if door is None:
             return HttpStatus(status=404)
-        headers, query = request.headers, request.query
-        bearer = headers.get("authorization", "").removeprefix("Bearer ").removeprefix("Token ")
-        client = bearer or headers.get("x-goog-api-key") or query.get("key") or query.get("access_token") or ""
+        client = _credential(request)
         if not client and door.platform == "vertex":
             return HttpStatus(status=401)
-        refused: Close | None = None
-        if not client:
-            refused = refusals.NO_KEY
-        elif (self._keys and client not in self._keys) or (door.constrained and not client.startswith("auth_tokens/")):
-            refused = refusals.BAD_KEY
+        refused = self._refused(client, constrained=door.constrained)
         link = GeminiLink(self, number=request.number, door=door, client=client, refused=refused, now=now)
         self._links.append(link)
         self._callers.setdefault(client, Caller())
         return link
+
+    def answer(self, request: Request, *, now: float) -> Answer | None:
+        """Answers a plain GET for the list of models; an ephemeral token may not ask for it."""
+        if not listing.is_listing(request.path):
+            return None
+        client = _credential(request)
+        refused = refusals.BAD_KEY if client.startswith(TOKEN_PREFIX) else self._refused(client, constrained=False)
+        if refused is not None:
+            return listing.refusal(refused)
+        return listing.listing(request.query, served=self.models, refused=self.refused_models)
 
     def check(self, strike: faults.Strike) -> None:
         """Looks at a fault before it is planned.
@@ -131,13 +136,29 @@ class SimulatedGemini(Simulator):
             case _:
                 raise ValueError(f"not a fault of the service as a whole: {strike}")
 
-    def target(self, model: str, *, base_url: str, context: ssl.SSLContext | None) -> Target:
-        """Returns a target that leads here, with a key that is valid here."""
+    def target(
+        self, model: str, *, base_url: str, context: ssl.SSLContext | None, options: Mapping[str, Any] = {}
+    ) -> Target:
+        """Returns a target that leads here, with a credential that is valid here.
+
+        Args:
+            model: its name.
+            base_url: where this service is.
+            context: the client's TLS context; None: there is no TLS.
+            options: of `unbroken_gemini.target`; with ``vertexai`` it is a target of Vertex AI.
+        """
         key = min(self._keys, default="simulated")
-        options: dict[str, Any] = {"api_key": key, "base_url": base_url} | ({} if context is None else {"ssl": context})
-        if self.models and CATALOG.find(model) is None:
-            options["known"] = False
-        return Target(model=model, provider="gemini", options=options)
+        given: dict[str, Any] = {"base_url": base_url} | ({} if context is None else {"ssl": context}) | dict(options)
+        if self.models and CATALOG.find(short(model)) is None:
+            given.setdefault("known", False)
+        if not given.get("vertexai"):
+            return Target(model=model, provider="gemini", options={"api_key": key} | given)
+
+        async def token() -> str:
+            return key
+
+        given = {"credentials": token, "project": "simulated", "location": "global"} | given
+        return Target(model=model, provider="gemini", options=given, label=str(given["location"]))
 
     def original(self, pcm: bytes) -> None:
         """Is given what the user says from position 0 on (s16le mono PCM at 16 kHz, stamped or not)."""
@@ -241,9 +262,23 @@ class SimulatedGemini(Simulator):
         for call_id in call_ids:
             self._calls[call_id] = msgspec.structs.replace(self._calls[call_id], cancelled=True)
 
+    def _refused(self, client: str, *, constrained: bool) -> Close | None:
+        """Returns why a credential is not let in; None: it is."""
+        if not client:
+            return refusals.NO_KEY
+        wrong = bool(self._keys) and client not in self._keys
+        return refusals.BAD_KEY if wrong or (constrained and not client.startswith(TOKEN_PREFIX)) else None
+
     @staticmethod
     def _session(link: GeminiLink) -> int | None:
         return link.dialogue.context.session if link.dialogue is not None else None
+
+
+def _credential(request: Request) -> str:
+    """Returns what a client shows, in whichever way; "": nothing."""
+    headers, query = request.headers, request.query
+    bearer = headers.get("authorization", "").removeprefix("Bearer ").removeprefix("Token ")
+    return bearer or headers.get("x-goog-api-key") or query.get("key") or query.get("access_token") or ""
 
 
 def _loud_ranges(where: Range, loud: Sequence[bool]) -> Intervals:

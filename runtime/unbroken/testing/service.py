@@ -91,9 +91,14 @@ class SimulatedService:
         """The connections that are open, the youngest last."""
         return tuple(self._open)
 
-    def target(self, model: str) -> Target:
-        """Returns a target that leads here."""
-        return self.simulator.target(model, base_url=self.base_url, context=self.ssl_context)
+    def target(self, model: str, **options: Any) -> Target:
+        """Returns a target that leads here.
+
+        Args:
+            model: the model's name.
+            options: what else is asked of it, by the provider's own names (`unbroken.config.Target.options`).
+        """
+        return self.simulator.target(model, base_url=self.base_url, context=self.ssl_context, options=options)
 
     def inject(self, fault: Fault | str) -> None:
         """Makes a fault strike: at its moment, or at once where it has none.

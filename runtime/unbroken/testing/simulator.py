@@ -9,7 +9,7 @@ from __future__ import annotations
 import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
@@ -17,11 +17,11 @@ from unbroken.config import Target
 from unbroken.testing.faults import Close, HttpStatus, Stage, Strike
 from unbroken.testing.report import Report
 
-__all__ = ["Message", "Output", "Request", "SimulatedLink", "Simulator", "SimulatorFactory"]
+__all__ = ["Answer", "Message", "Output", "Request", "SimulatedLink", "Simulator", "SimulatorFactory"]
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """A client asks for a WebSocket.
+    """A client asks for a WebSocket, or something by a plain GET.
 
     Attributes:
         number: the connection's, from 1.
@@ -34,6 +34,20 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     query: Mapping[str, str] = {}
     headers: Mapping[str, str] = {}
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a plain GET.
+
+    Attributes:
+        body: its bytes.
+        status: the HTTP status.
+        content_type: of the body.
+    """
+
+    body: bytes
+    status: int = 200
+    content_type: str = "application/json; charset=UTF-8"
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,6 +127,10 @@ class Simulator(ABC):
     def admit(self, request: Request, *, now: float) -> SimulatedLink | HttpStatus:
         """Answers an upgrade."""
 
+    def answer(self, request: Request, *, now: float) -> Answer | None:
+        """Answers a plain GET, such as for the list of models; None: it is taken for an upgrade, and refused as none."""
+        return None
+
     @abstractmethod
     def check(self, strike: Strike) -> None:
         """Looks at a fault before it is planned.
@@ -132,13 +150,16 @@ class Simulator(ABC):
         """
 
     @abstractmethod
-    def target(self, model: str, *, base_url: str, context: ssl.SSLContext | None) -> Target:
+    def target(
+        self, model: str, *, base_url: str, context: ssl.SSLContext | None, options: Mapping[str, Any] = {}
+    ) -> Target:
         """Returns a target that leads here.
 
         Args:
             model: the model's name.
             base_url: where the service is.
             context: the client's TLS context, which trusts the service; None: there is no TLS.
+            options: what else is asked of the target, by the provider's own names.
         """
 
     @abstractmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email.utils
 import math
 import ssl
 from collections import deque
@@ -113,6 +114,8 @@ class Visit:
         if self._tls is not None:
             stream = await TLSStream.wrap(stream, server_side=True, ssl_context=self._tls, standard_compatible=False)
         upgrade = await receive_upgrade(stream)
+        if not upgrade.is_upgrade and await self._answer(upgrade):
+            return
         self._stage = "upgrade"
         if await self._strike_stream(stream, upgrade):
             return
@@ -153,6 +156,17 @@ class Visit:
         self._service.tell(self.number, f"HTTP {status.status}")
         headers = {} if status.retry_after is None else {"Retry-After": f"{status.retry_after:g}"}
         await upgrade.reject(status.status, headers=headers, body=f"HTTP {status.status}, by the simulated service\n")
+
+    async def _answer(self, asked: UpgradeRequest) -> bool:
+        """Answers plain HTTP, which the faults of upgrades leave alone. Returns whether the service has an answer."""
+        answer = self._service.simulator.answer(_request(self.number, asked), now=anyio.current_time())
+        if answer is None:
+            return False
+        await self._lag()
+        self._service.tell(self.number, f"GET {asked.path}: HTTP {answer.status}")
+        headers = {"Content-Type": answer.content_type, "Date": email.utils.formatdate(usegmt=True)}
+        await asked.reject(answer.status, headers=headers, body=answer.body)
+        return True
 
     async def _lag(self) -> None:
         await anyio.sleep(self._service.delay() + self._service.delay())

@@ -32,6 +32,7 @@ class UpgradeRequest(anyio.abc.AsyncResource):
         path: without the query.
         query: the query's names and their values.
         headers: of the request; names in any case.
+        is_upgrade: it asks for a WebSocket at all; False: it is plain HTTP, which `reject` answers.
     """
 
     def __init__(self, stream: anyio.abc.ByteStream, wire: ServerWire, request: Request) -> None:
@@ -39,6 +40,7 @@ class UpgradeRequest(anyio.abc.AsyncResource):
         self.path = parts.path
         self.query: Mapping[str, list[str]] = parse_qs(parts.query, keep_blank_values=True)
         self.headers: Headers = request.headers
+        self.is_upgrade = any("websocket" in value.lower() for value in request.headers.get_all("Upgrade"))
         self._stream = stream
         self._wire = wire
         self._request = request
@@ -70,7 +72,7 @@ class UpgradeRequest(anyio.abc.AsyncResource):
         return socket
 
     async def reject(self, status: int, *, headers: Mapping[str, str] | None = None, body: bytes | str = b"") -> None:
-        """Refuses the upgrade, and closes the connection.
+        """Refuses the upgrade, or answers plain HTTP, and closes the connection.
 
         Args:
             status: not 101.

@@ -9,9 +9,10 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from unbroken.core import machine, policy
+from unbroken.core import policy
 from unbroken.core.classify import Rule, Span
 from unbroken.core.defaults import DEFAULTS, Default, Step
+from unbroken.core.diagram import diagram
 from unbroken.core.rules import CLOSE_CODES, HTTP, LOCAL, OPENAI, OWN
 from unbroken_gemini.rules import RULES as GEMINI
 
@@ -70,7 +71,7 @@ def machine_page() -> str:
         " Left out is what can happen in every state: the application closes the session, which leads to `closed`, by way of"
         " `ending` where there is a link; and the session's patience, or its patience with an application that takes no"
         " events, is over, which leads to `escalated`.\n\n"
-        f"```mermaid\n{machine.diagram()}```\n"
+        f"```mermaid\n{diagram()}```\n"
     )
 
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unbroken.config import Deadlines, Settings
-from unbroken.core.machine import DOING, LIVE, TABLE, Command, IllegalInput, Input, Machine, State, diagram
+from unbroken.core.diagram import diagram
+from unbroken.core.machine import DOING, LIVE, TABLE, Command, IllegalInput, Input, Machine, State
 
 S, I, C = State, Input, Command
 OVER: set[State] = {State.CLOSED, State.ESCALATED}

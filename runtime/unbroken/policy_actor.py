@@ -14,7 +14,7 @@ from unbroken.actors.actor import Actor
 from unbroken.actors.mailbox import Mailbox, Overflow
 from unbroken.core.classify import Rule, classify
 from unbroken.core.fleet import Fleet, is_retry
-from unbroken.core.policy import DefaultPolicy, counted_as, flaw, paced, used_up
+from unbroken.core.policy import DefaultPolicy, bounded, counted_as, flaw
 from unbroken.core.rules import in_order
 from unbroken.decisions import Closure, Decision, FailOver, Fault, Retry, Situation
 from unbroken.messages import AskPolicy, Decided, Permit
@@ -192,13 +192,9 @@ class PolicyActor(Actor[AskPolicy]):
         if why := flaw(decision, situation):
             enrolled.replace(session, why)
             return None
-        if not isinstance(decision, Retry | FailOver):
+        if type(policy) is DefaultPolicy:  # which knows the bounds, paces itself, and may dial at once where others may not
             return decision
-        if used_up(counted_as(fault.kind, useful=situation.useful), situation):
-            return None
-        if type(policy) is DefaultPolicy:  # which paces itself, and may dial at once where others may not
-            return decision
-        return msgspec.structs.replace(decision, after=max(decision.after, paced(decision, situation)))
+        return bounded(decision, fault, situation)
 
     def _permit(self, decision: Decision, situation: Situation, enrolled: _Enrolled) -> Permit | None:
         match decision:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import random as _random
+import reprlib
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, TypeAlias, cast
 
@@ -26,6 +29,7 @@ from unbroken.events import Escalated
 from unbroken.messages import AskPolicy
 from unbroken.outlet import Outlet
 from unbroken.policy_actor import PolicyActor
+from unbroken.recorder import Folder, Recording
 from unbroken.session import Session
 from unbroken.supervisor import SessionSupervisor
 
@@ -35,6 +39,9 @@ logger = logging.getLogger("unbroken")
 
 Route: TypeAlias = "Target | str | Sequence[Target | str]"
 """Where a session may go: a target, or several in order of preference. A string is ``provider/model``, or a model's name."""
+
+_REPR = reprlib.Repr()
+_REPR.maxother = 200
 
 _CLOSING_MARGIN = 1.0
 """Seconds beyond its own deadline that a session's closing may take before its tasks are cancelled."""
@@ -52,6 +59,8 @@ class Runtime:
     Args:
         transport: what links go over; None: WebSockets over TCP and TLS.
         fleet: the state that sessions share; None: a new one.
+        recordings: a folder; what led to it is written there for each session that is given up, for `unbroken replay`. None:
+            the folder that the environment's UNBROKEN_RECORDINGS names; where it names none, nothing is written.
         random: gives numbers from 0 to 1, 1 excluded, for jitter; tests give their own.
     """
 
@@ -60,11 +69,14 @@ class Runtime:
         *,
         transport: Transport | None = None,
         fleet: Fleet | None = None,
+        recordings: str | os.PathLike[str] | None = None,
         random: Callable[[], float] = _random.random,
     ) -> None:
         self.fleet = fleet if fleet is not None else Fleet()
         self._transport = transport if transport is not None else _default_transport()
         self._random = random
+        folder = recordings if recordings is not None else os.environ.get("UNBROKEN_RECORDINGS")
+        self._recordings = Folder(folder) if folder else None
         self._policy = PolicyActor(self.fleet)
         self._policy_gone = False
         self._sessions: dict[str, Session] = {}
@@ -134,7 +146,15 @@ class Runtime:
         providers = [_provider(target, config) for target in targets]
         _check_rates(targets, providers)
         settings = settings if settings is not None else Settings()
+        chosen = _policy(policy)
         outlet = Outlet(settings.event_bound)
+        recording = Recording(
+            name,
+            targets=[target.name for target in targets],
+            settings=settings,
+            policy=policy if isinstance(policy, str) else "default" if type(chosen) is DefaultPolicy else "",
+            policy_repr=_REPR.repr(chosen),
+        )
         supervisor = SessionSupervisor(
             name,
             targets=_states(name, targets, providers),
@@ -146,11 +166,13 @@ class Runtime:
             decide=self._policy.decide_now,
             random=self._random,
             outlet=outlet,
+            recording=recording,
+            given_up=lambda: self._keep(recording),
         )
         session = Session(name, supervisor=supervisor, outlet=outlet)
         self._policy.enroll(
             name,
-            policy=_policy(policy),
+            policy=chosen,
             rules=[(*rules, *provider.rules) for provider in providers],
             reply=supervisor.take,
         )
@@ -160,6 +182,10 @@ class Runtime:
 
     def _ask(self, question: AskPolicy) -> bool:
         return not self._policy_gone and self._policy.mailbox.post(question)
+
+    def _keep(self, recording: Recording) -> None:
+        if self._recordings is not None:
+            self._recordings.keep(recording, now=anyio.current_time(), written=datetime.now(UTC))
 
     async def _keep_policy(self) -> None:
         try:
@@ -181,6 +207,7 @@ class Runtime:
                 tasks.cancel_scope.cancel()
         except Exception as crash:  # because a bug in one session's actors must not end the others
             logger.exception("session %s crashed", session.name)
+            self._keep(supervisor.recording)
             outlet.end(
                 Escalated(
                     because=f"The session's own code failed: {_innermost(crash)!r}.",
@@ -206,6 +233,7 @@ async def connect(
     settings: Settings | None = None,
     name: str | None = None,
     transport: Transport | None = None,
+    recordings: str | os.PathLike[str] | None = None,
 ) -> AsyncGenerator[Session]:
     """Opens one session in a runtime of its own, and closes it at the end of the block::
 
@@ -215,9 +243,9 @@ async def connect(
                 ...
 
     The block begins before the first link is live; what is sent meanwhile waits in order. An exception of the block leaves
-    it as it is. The arguments are those of `Runtime.open`.
+    it as it is. The arguments are those of `Runtime.open`, and `recordings` that of `Runtime`.
     """
-    async with Runtime(transport=transport) as runtime:
+    async with Runtime(transport=transport, recordings=recordings) as runtime:
         yield runtime.open(route, config=config, policy=policy, rules=rules, settings=settings, name=name)
 
 

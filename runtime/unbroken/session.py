@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 import anyio
@@ -12,6 +15,7 @@ from unbroken.events import ActivityMark, Event, ToolCall, UserText
 from unbroken.messages import Finished
 from unbroken.outlet import Outlet
 from unbroken.pipe import AudioPipe
+from unbroken.recorder import file_name
 from unbroken.supervisor import SessionSupervisor
 
 __all__ = ["Session"]
@@ -143,6 +147,28 @@ class Session:
         link = self._supervisor.link
         if link is not None:
             link.abort("cut", reason)
+
+    def record(self, to: str | os.PathLike[str]) -> Path:
+        """Writes what the session's control has been told and has decided lately, for `unbroken replay`. It can be called at
+        any time, after the session's end too, and takes some milliseconds, in which nothing else runs.
+
+        There is no audio in it, no text and no secret; see docs/recorder.md.
+
+        Args:
+            to: a file, which is replaced, or a folder, in which the file is named after session and time.
+
+        Returns:
+            The file.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        written = datetime.now(UTC)
+        path = Path(to)
+        if path.is_dir():
+            path /= file_name(self.name, written)
+        self._supervisor.recording.dump(path, now=anyio.current_time(), written=written)
+        return path
 
     # -- what the application receives -----------------------------------------------------------------------------------
 

@@ -36,6 +36,7 @@ from unbroken.messages import (
 )
 from unbroken.outlet import Outlet
 from unbroken.pipe import AudioPipe
+from unbroken.recorder import Recording
 
 __all__ = ["SessionSupervisor", "SupervisorMessage"]
 
@@ -66,6 +67,8 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         decide: the built-in decision, taken here where the policy actor is late.
         random: the source of randomness for decisions.
         outlet: where the application's events go.
+        recording: what enters the machine, and what is decided, is kept there.
+        given_up: called before the application hears that the session is given up.
     """
 
     def __init__(
@@ -81,9 +84,12 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         decide: Callable[[AskPolicy], Decided],
         random: Callable[[], float],
         outlet: Outlet,
+        recording: Recording,
+        given_up: Callable[[], object],
     ) -> None:
         super().__init__(Mailbox(name=name, capacity=1024, overflow=Overflow.FAIL))
-        self.machine = Machine(settings)
+        self.machine: Machine = recording.machine
+        self.recording = recording
         self.outages = Outages(targets, settings=settings)
         self.ended = anyio.Event()
         self.link: Link | None = None
@@ -97,6 +103,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         self._decide = decide
         self._random = random
         self._outlet = outlet
+        self._given_up = given_up
         self.pipe = AudioPipe(
             name,
             profile=providers[0].profile,
@@ -139,6 +146,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         now = anyio.current_time()
         seen = self._fleet.view(self._situation(now))
         first = first_target(seen)
+        self.recording.first(seen, first, now)
         self.target, self._instead = first.target, first.because
         self._permit = self._fleet.admit(seen.targets[self.target], at=now + first.after, now=now)
         self._dial_in_turn(now)
@@ -279,6 +287,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         _, asked_at = self._asked
         self._asked = None
         self._permit = message.permit
+        self.recording.asked(message, now)
         decision, fault = message.decision, message.fault
         if fault.kind == "model" and (advice := self._providers[self.target].advice):
             fault = msgspec.structs.replace(fault, advice=advice)
@@ -465,5 +474,6 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         fault = story[-1].fault if story else None
         if not advice and fault is not None:
             advice = fault.advice
+        self._given_up()
         self._outlet.end(Escalated(because=because, advice=advice, fault=fault, story=story))
         self.ended.set()

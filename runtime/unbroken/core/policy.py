@@ -43,7 +43,7 @@ from unbroken.decisions import (
     TargetState,
 )
 
-__all__ = ["DefaultPolicy", "First", "backoff", "counted_as", "first_target", "flaw", "paced", "used_up"]
+__all__ = ["DefaultPolicy", "First", "backoff", "bounded", "counted_as", "first_target", "flaw", "paced", "used_up"]
 
 _FIRST_WAIT: Final = 0.05
 """Seconds that even the luckiest number waits between two dials of one target."""
@@ -192,6 +192,24 @@ def paced(decision: Retry | FailOver, situation: Situation) -> float:
     failed = situation.targets[target].tried if target < len(situation.targets) else situation.attempt
     again = failed if isinstance(decision, FailOver) else failed - 1
     return min(_FIRST_WAIT * min(max(again, 0), _STEPS), situation.patience_left)
+
+
+def bounded(decision: Decision, fault: Fault, situation: Situation) -> Decision | None:
+    """Holds any policy's decision to the session's bounds, and to a pause between dials.
+
+    Args:
+        decision: what the policy returned, without a `flaw`.
+        fault: what it was asked about.
+        situation: what it was asked in.
+
+    Returns:
+        The decision as it is to be performed; None: it goes on where a bound is used up.
+    """
+    if not isinstance(decision, Retry | FailOver):
+        return decision
+    if used_up(counted_as(fault.kind, useful=situation.useful), situation):
+        return None
+    return msgspec.structs.replace(decision, after=max(decision.after, paced(decision, situation)))
 
 
 def flaw(decision: object, situation: Situation) -> str:

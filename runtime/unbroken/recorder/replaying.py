@@ -10,9 +10,9 @@ import msgspec
 from unbroken.abc import Policy
 from unbroken.core.classify import Rule, classify
 from unbroken.core.machine import IllegalInput, Machine
-from unbroken.core.policy import DefaultPolicy, counted_as, first_target, flaw, paced, used_up
+from unbroken.core.policy import DefaultPolicy, bounded, first_target, flaw
 from unbroken.core.rules import in_order
-from unbroken.decisions import Decision, FailOver, Fault, Retry, Situation
+from unbroken.decisions import Decision, Fault, Situation
 from unbroken.errors import ConfigError
 from unbroken.recorder.lines import FORMAT, Answered, Checked, Ended, Entry, Header, Line, Started, Taken, decode, plain
 
@@ -225,13 +225,9 @@ def _settled(policy: Policy, fault: Fault, situation: Situation) -> Decision:
         return _DEFAULT.decide(fault, situation)
     if flaw(decision, situation):
         return _DEFAULT.decide(fault, situation)
-    if not isinstance(decision, Retry | FailOver):
-        return decision
-    if used_up(counted_as(fault.kind, useful=situation.useful), situation):
-        return _DEFAULT.decide(fault, situation)
     if type(policy) is DefaultPolicy:
         return decision
-    return msgspec.structs.replace(decision, after=max(decision.after, paced(decision, situation)))
+    return bounded(decision, fault, situation) or _DEFAULT.decide(fault, situation)
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------

@@ -178,7 +178,8 @@ class _Override(msgspec.Struct, frozen=True):
         return self.policy.decide(fault, situation)
 
     def __repr__(self) -> str:
-        return f"override({self.policy!r}, {', '.join(f'{kind}={instead!r}' for kind, instead in self.faults.items())})"
+        given = [f"{kind}={_brief(instead)}" for kind, instead in self.faults.items()]
+        return f"override({self.policy!r}, {', '.join(given)})"
 
 
 class _Limit(msgspec.Struct, frozen=True):
@@ -222,6 +223,14 @@ _ROUTE: Final = tuple(TargetState(name=str(n), index=n, quota_group="", credenti
 def _never(decision: Decision) -> str:
     """Says why no session can perform a decision; "": one may."""
     return flaw(decision, Situation(targets=_ROUTE, current=int(isinstance(decision, FailOver) and decision.target == 0)))
+
+
+def _brief(value: PartialPolicy | Decision) -> str:
+    """Spells a decision without what has its default value, and anything else by its repr."""
+    if not isinstance(value, Retry | FailOver | Escalate | Finish):
+        return repr(value)
+    fields = ((field, getattr(value, field.name)) for field in msgspec.structs.fields(value))
+    return f"{type(value).__name__}({', '.join(f'{f.name}={told!r}' for f, told in fields if told != f.default)})"
 
 
 def _after(decision: Decision) -> float:

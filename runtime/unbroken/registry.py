@@ -1,33 +1,38 @@
 """What is installed, by name: entry points are listed without importing them, and imported on use.
 
-The groups are ``unbroken.providers``, ``unbroken.policies``, ``unbroken.simulators`` and ``unbroken.rules`` (a provider's
-rows for `unbroken.core.classify`, found without the provider's SDK). A third party's plugin is found as ours are.
+The groups are ``unbroken.providers``, ``unbroken.policies``, ``unbroken.simulators`` and ``unbroken.rules`` (rows for
+`unbroken.core.classify`: a provider's, found without its SDK, or anybody's). A third party's plugin is found as ours are.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
+from unbroken.abc import Policy
+from unbroken.core.classify import Rule
 from unbroken.errors import ConfigError, MissingExtra, UnknownName
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["load", "names"]
+__all__ = ["load", "names", "policy", "rules"]
 
 _KINDS: Final = {
     "unbroken.policies": "policy",
     "unbroken.providers": "provider",
-    "unbroken.rules": "provider with rules",
+    "unbroken.rules": "set of rules",
     "unbroken.simulators": "simulated service",
 }
 """What an entry of a group is, as a person would say it."""
 
 _EXTRAS: Final = {
     "google": "gemini",
+    "hypothesis": "testing",
     "livekit": "livekit",
     "numpy": "audio",
+    "opentelemetry": "otel",
     "soundfile": "audio",
     "soxr": "audio",
     "trio": "trio",
@@ -62,15 +67,67 @@ def load(group: str, name: str) -> Any:
     if name not in points:
         raise UnknownName(kind, name, points)
     point = points[name]
+    return _import(point, f"{kind} {name!r}", f"is registered as {point.value!r}, but")
+
+
+def policy(given: object) -> Policy:
+    """Returns a policy, ready to decide.
+
+    Args:
+        given: the policy itself, its class, the name under which it is registered in ``unbroken.policies``, or
+            "module:object".
+
+    Raises:
+        ConfigError: it is not there, or it is no policy.
+    """
+    found = _policy_at(given) if isinstance(given, str) else given
+    if isinstance(found, type):
+        try:
+            found = found()
+        except TypeError as error:
+            raise ConfigError(f"{found.__name__} cannot be made without arguments; give an object of it: {error}") from error
+    if not isinstance(found, Policy):
+        raise ConfigError(f"{found!r} is no policy; a policy has a method decide(fault, situation) that returns a Decision")
+    return found
+
+
+def rules(given: str | Iterable[Rule | str]) -> tuple[Rule, ...]:
+    """Returns rows of classification, in order.
+
+    Args:
+        given: rows, names of sets that are registered in ``unbroken.rules``, or both; or one such name.
+
+    Raises:
+        ConfigError: a set is not there, or something is no row.
+    """
+    parts = [given] if isinstance(given, str) else given
+    rows: list[Rule] = []
+    for part in parts:
+        rows.extend(load("unbroken.rules", part) if isinstance(part, str) else [part])
+    for row in rows:
+        if not isinstance(row, Rule):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigError(f"{row!r} is no rule; rules are unbroken.Rule objects, or names of the group unbroken.rules")
+    return tuple(rows)
+
+
+def _policy_at(place: str) -> Any:
+    if ":" not in place:
+        return load("unbroken.policies", place)
+    from importlib.metadata import EntryPoint
+
+    return _import(EntryPoint(name=place, value=place, group="unbroken.policies"), f"policy {place!r}", "is not there:")
+
+
+def _import(point: EntryPoint, what: str, but: str) -> Any:
     try:
         return point.load()
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package in _EXTRAS:
-            raise MissingExtra(f"{kind} {name!r}", package=package, extra=_EXTRAS[package]) from error
-        raise ConfigError(f"{kind} {name!r} is registered as {point.value!r}, but {_lower(error)}") from error
+            raise MissingExtra(what, package=package, extra=_EXTRAS[package]) from error
+        raise ConfigError(f"{what} {but} {_lower(error)}") from error
     except AttributeError as error:
-        raise ConfigError(f"{kind} {name!r} is registered as {point.value!r}, but {_lower(error)}") from error
+        raise ConfigError(f"{what} {but} {_lower(error)}") from error
 
 
 @cache

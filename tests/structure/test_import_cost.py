@@ -4,7 +4,8 @@ import json
 import subprocess
 import sys
 
-EXTRAS = {"google", "grpc", "httpx", "livekit", "numpy", "pydantic", "pytest", "soundfile", "soxr", "trio", "trustme"}
+EXTRAS = {"google", "grpc", "httpx", "livekit", "numpy", "pydantic", "soundfile", "soxr", "trio"}
+EXTRAS |= {"hypothesis", "opentelemetry", "pytest", "trustme"}
 
 
 def loaded_by(statement: str) -> set[str]:

@@ -7,7 +7,7 @@ docs.cloud.google.com's page of the model, "pydantic-ai" is what its maintainers
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, Literal, cast
 
@@ -16,7 +16,19 @@ import msgspec
 from unbroken.abc import Profile
 from unbroken.core.catalog import Catalog, Row, Service, ServiceStatus, Standing
 
-__all__ = ["CATALOG", "PLATFORMS", "GeminiRow", "advice", "known", "misfits", "profile", "short", "stranger"]
+__all__ = [
+    "CATALOG",
+    "PLATFORMS",
+    "GeminiRow",
+    "advice",
+    "judgement",
+    "known",
+    "lacks",
+    "misfits",
+    "profile",
+    "short",
+    "stranger",
+]
 
 PLATFORMS: Mapping[str, str] = {"gemini": "the Gemini API", "vertex": "Vertex AI"}
 """The platforms' names in closures and rules, and as a person says them."""
@@ -38,6 +50,8 @@ class GeminiRow(Row, frozen=True, kw_only=True):
         scheduling: function responses may say when they are taken in; elsewhere that closes with 1007.
         asynchronous_tools: the model goes on while a function runs.
         affective_dialog: ``enableAffectiveDialog`` is understood.
+        languages: codes that ``speechConfig.languageCode`` may name; None: any, or not known (native audio models choose the
+            language by themselves).
         silent_by_choice: ``proactiveAudio: false`` is accepted.
         compression: ``contextWindowCompression`` is understood; without it an audio session ends after 15 minutes.
     """
@@ -51,6 +65,7 @@ class GeminiRow(Row, frozen=True, kw_only=True):
     scheduling: bool = False
     asynchronous_tools: bool = False
     affective_dialog: bool = False
+    languages: tuple[str, ...] | None = None
     silent_by_choice: bool = True
     compression: bool = True
 
@@ -314,11 +329,22 @@ def advice(model: str, platform: str, region: str | None = None) -> str:
     Returns:
         One or two sentences; "": the model is served there, as far as the catalog knows.
     """
+    return " ".join(part for part in judgement(model, platform, region) if part)
+
+
+def judgement(model: str, platform: str, region: str | None = None) -> tuple[str, str]:
+    """Says of a model that a place does not serve why that is so, and what to take; see `advice`.
+
+    Returns:
+        Two sentences; the second may be "" (nothing is served there instead), and both are where the model is served.
+    """
     name = short(model)
     standing = CATALOG.standing(name, platform=platform, region=region)
+    if standing.verdict == "served":
+        return "", ""
     where = PLATFORMS.get(platform, platform) + (f" in {region}" if region else "")
-    instead = f" Use {standing.instead}, which is served there." if standing.instead else ""
-    return _told(name, standing, where, region) + instead if standing.verdict != "served" else ""
+    instead = f"Use {standing.instead}, which is served there." if standing.instead else ""
+    return _told(name, standing, where, region), instead
 
 
 def _told(name: str, standing: Standing, where: str, region: str | None) -> str:
@@ -353,6 +379,22 @@ def misfits(row: GeminiRow, setup: Mapping[str, Any]) -> tuple[str, ...]:
         setup: the setup message's inside, lowerCamelCase or snake_case.
     """
     generation = _part(setup, "generationConfig")
+    found = list(lacks(row, setup))
+    if _value(_part(generation, "thinkingConfig"), "thinkingBudget") is not None and not row.thinking_budget:
+        found.append(f"{row.name} takes no thinkingConfig.thinkingBudget: leave it out")
+    if _value(generation, "enableAffectiveDialog") and not row.affective_dialog:
+        found.append(f"{row.name} has no affective dialog: leave enableAffectiveDialog out")
+    return tuple(found)
+
+
+def lacks(row: GeminiRow, setup: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names what in a setup the model is known to refuse, or cannot do without: no session should fail over to it.
+
+    Args:
+        row: the model.
+        setup: the setup message's inside, lowerCamelCase or snake_case.
+    """
+    generation = _part(setup, "generationConfig")
     thinking = _part(generation, "thinkingConfig")
     level = _value(thinking, "thinkingLevel") is not None
     proactive = _value(_part(setup, "proactivity"), "proactiveAudio")
@@ -362,17 +404,21 @@ def misfits(row: GeminiRow, setup: Mapping[str, Any]) -> tuple[str, ...]:
         found.append(f"{row.name} refuses thinkingConfig.thinkingLevel: leave it out")
     if not level and row.thinking_level == "required":
         found.append(f"{row.name} needs thinkingConfig.thinkingLevel: set it")
-    if _value(thinking, "thinkingBudget") is not None and not row.thinking_budget:
-        found.append(f"{row.name} takes no thinkingConfig.thinkingBudget: leave it out")
-    if _value(generation, "enableAffectiveDialog") and not row.affective_dialog:
-        found.append(f"{row.name} has no affective dialog: leave enableAffectiveDialog out")
     if proactive is False and not row.silent_by_choice:
         found.append(f"{row.name} refuses proactivity.proactiveAudio: false: leave it out")
     if refused := sorted(wanted - set(row.modalities)):
         found.append(f"{row.name} answers in {' or '.join(row.modalities)} only, not in {', '.join(refused)}")
+    language = _value(_part(generation, "speechConfig"), "languageCode")
+    if language and row.languages is not None and not _speaks(row.languages, str(language)):
+        found.append(f"{row.name} speaks {', '.join(row.languages)}, not {language}")
     if _value(setup, "tools") and not row.tools:
         found.append(f"{row.name} calls no tools: leave them out")
     return tuple(found)
+
+
+def _speaks(languages: Sequence[str], wanted: str) -> bool:
+    """Says whether one of the languages is the wanted one or what it is a form of ("de" speaks "de-AT")."""
+    return any(wanted.lower() == spoken.lower() or wanted.lower().startswith(f"{spoken.lower()}-") for spoken in languages)
 
 
 def _value(part: Mapping[str, Any], name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
 import logging
 import os
@@ -12,11 +13,11 @@ from urllib.parse import urlsplit, urlunsplit
 from google.auth.credentials import AnonymousCredentials, Credentials
 from google.genai import Client, types
 
-from unbroken.abc import Endpoint, Provider
+from unbroken.abc import Endpoint, Finding, Provider
 from unbroken.config import Secret, Target
 from unbroken.core.classify import Rule
-from unbroken.errors import ConfigError
-from unbroken_gemini import models, sdk
+from unbroken.errors import ConfigError, DialFailed
+from unbroken_gemini import checks, listing, models, sdk
 from unbroken_gemini.connection import GeminiConnection
 from unbroken_gemini.credentials import Asked, Bearer, Credential, Key, Nobody
 from unbroken_gemini.rules import RULES
@@ -64,6 +65,8 @@ class GeminiProvider(Provider):
         self.misfits = models.misfits(row, plans.setup)
         for misfit in self.misfits:
             logger.warning(misfit)
+        self._lacks = models.lacks(row, plans.setup)
+        self._given, self._account = given, account
         self._plan = plans
         self._credential = _credential(given, client, account)
         session = settled.http_options if settled is not None and settled.http_options is not None else types.HttpOptions()
@@ -84,6 +87,16 @@ class GeminiProvider(Provider):
         """What to take instead where the model is not served at this place; "": it is, as far as the catalog knows."""
         return models.advice(self.profile.model, self.profile.platform, self.region)
 
+    @property
+    def unfit(self) -> str:
+        """What the setup asks for that this model is known to refuse, in one sentence; "": nothing."""
+        return "; ".join(self._lacks) + "." if self._lacks else ""
+
+    @property
+    def host(self) -> str:
+        """The service's host: all models of the Gemini API share one, and those of one region of Vertex AI."""
+        return urlsplit(self._base).netloc
+
     async def endpoint(self, *, refresh: bool = False) -> Endpoint:
         """Names the endpoint and asks for the credential.
 
@@ -102,6 +115,33 @@ class GeminiProvider(Provider):
     def connection(self) -> GeminiConnection:
         """Begins the conversation of one link."""
         return GeminiConnection(self._plan)
+
+    async def check(self, *, online: bool) -> Sequence[Finding]:
+        """Looks at the credential's kind, the model's standing and the configuration, and asks which models are listed.
+
+        Args:
+            online: the Gemini API may be asked for its list.
+        """
+        platform, name = self.profile.platform, models.short(str(self._plan.setup["model"]))
+        setup, compresses = self._plan.setup, self._plan.row.compression
+        found = [
+            *checks.credential(self._given, self._account, os.environ),
+            *checks.standing(name, platform, self.region, today=datetime.date.today()),
+        ]
+        if online and platform == "gemini" and (asking := await self._asking()) is not None:
+            found += await listing.ask(asking, name)
+        return [*found, *checks.config(setup, self.misfits, compresses=compresses)]
+
+    async def _asking(self) -> listing.Asking | None:
+        """Says how the list of models is asked for; None: not with this credential."""
+        try:
+            grant = await self._credential.grant(refresh=False)
+        except (ConfigError, DialFailed):
+            return None  # the first link says why
+        headers = _merged(self._shared, grant.headers, self._own)
+        if grant.token or "x-goog-api-key" not in {name.lower() for name in headers}:
+            return None
+        return listing.Asking(base_url=self._base, version=self._version or "v1beta", headers=headers, tls=self._tls)
 
     def _url(self, *, token: bool) -> str:
         """Builds the URL with single slashes (google-genai's has two, which Google forgives and other servers do not)."""

@@ -216,10 +216,10 @@ def test_advice_never_recommends_what_is_not_served(row: models.GeminiRow, platf
             },
             (
                 "gemini-3.8-live refuses thinkingConfig.thinkingLevel: leave it out",
-                "gemini-3.8-live takes no thinkingConfig.thinkingBudget: leave it out",
-                "gemini-3.8-live has no affective dialog: leave enableAffectiveDialog out",
                 "gemini-3.8-live refuses proactivity.proactiveAudio: false: leave it out",
                 "gemini-3.8-live answers in AUDIO only, not in TEXT",
+                "gemini-3.8-live takes no thinkingConfig.thinkingBudget: leave it out",
+                "gemini-3.8-live has no affective dialog: leave enableAffectiveDialog out",
             ),
         ),
         (
@@ -237,3 +237,20 @@ def test_advice_never_recommends_what_is_not_served(row: models.GeminiRow, platf
 )
 def test_misfits(model: str, setup: dict[str, Any], found: tuple[str, ...]) -> None:
     assert models.misfits(models.known(model, platform="gemini"), setup) == found
+
+
+def test_what_is_only_ignored_keeps_no_session_from_a_model() -> None:
+    row = models.known("gemini-3.8-live", platform="gemini")
+    ignored = {"generationConfig": {"thinkingConfig": {"thinkingBudget": 1}, "enableAffectiveDialog": True}}
+    assert len(models.misfits(row, ignored)) == 2
+    assert models.lacks(row, ignored) == ()
+
+
+@pytest.mark.parametrize(
+    ("languages", "wanted", "fits"),
+    [(None, "xx", True), (("de", "en-US"), "de-AT", True), (("de", "en-US"), "en-us", True), (("de", "en-US"), "en", False)],
+)
+def test_a_language_that_a_model_does_not_speak(languages: tuple[str, ...] | None, wanted: str, fits: bool) -> None:
+    row = msgspec.structs.replace(models.known("gemini-3.8-live", platform="gemini"), languages=languages)
+    setup = {"generationConfig": {"speechConfig": {"languageCode": wanted}}}
+    assert (models.lacks(row, setup) == ()) == fits

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from unbroken.core.defaults import DEFAULTS
-from unbroken.core.policy import DefaultPolicy, backoff, counted_as, flaw
+from unbroken.core.policy import DefaultPolicy, First, backoff, counted_as, first_target, flaw
 from unbroken.decisions import FAULTS, Decision, Escalate, FailOver, Fault, FaultKind, Finish, Retry, Situation, TargetState
 
 DECIDE = DefaultPolicy().decide
@@ -221,6 +221,90 @@ def test_what_cannot_be_dialled_is_passed_over() -> None:
     assert isinstance(waited, FailOver)
     assert waited.after == pytest.approx(52.5)
     assert short(DECIDE(fault("model"), situation(target(0, tried=1), cooling, patience_left=49.0))) == "escalate"
+
+
+# -- what the fleet and the catalog say -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["server", "network", "hung", "planned", "handle", "protocol", "unknown"])
+def test_a_target_that_fails_for_everybody_is_left_at_once(kind: FaultKind) -> None:
+    here = target(0, tried=1, breaker="open", usable_after=1.0)
+    decision = DECIDE(fault(kind), situation(here, target(1)))
+    assert short(decision) == "failover 1 history"
+    assert decision.rule == "breaker-failover"
+    assert decision.because == (
+        "The target keeps failing for all sessions and rests; the conversation moves to p1/m1 at once, with the history told"
+        " again."
+    )
+
+
+def test_without_another_target_its_breaker_is_waited_for() -> None:
+    here = target(0, tried=1, breaker="open", usable_after=3.0)
+    decision = DECIDE(fault("server"), situation(here))
+    assert isinstance(decision, Retry)
+    assert decision.after == 3.0
+
+
+def test_no_session_moves_to_a_target_whose_breaker_is_open() -> None:
+    here, resting, well = target(0, tried=3), target(1, breaker="open", usable_after=1.0), target(2)
+    assert short(DECIDE(fault("server"), situation(here, resting, well))) == "failover 2 history"
+
+
+def test_a_long_queue_here_is_left_for_a_target_without_one() -> None:
+    here, there = target(0, tried=1, backlog=9.0), target(1)
+    decision = DECIDE(fault("network"), situation(here, there))
+    assert (short(decision), decision.rule) == ("failover 1 history", "busy-failover")
+    crowded = msgspec.structs.replace(there, backlog=9.0)
+    assert short(DECIDE(fault("network"), situation(here, crowded))) == "retry handle"
+    assert short(DECIDE(fault("network"), situation(msgspec.structs.replace(here, backlog=4.0), there))) == "retry handle"
+
+
+def test_no_session_moves_to_a_target_that_cannot_do_what_it_needs_and_the_escalation_says_so() -> None:
+    here, unfit = target(0, tried=3), target(1, unfit="m1 calls no tools: leave them out.")
+    assert short(DECIDE(fault("server"), situation(here, unfit, target(2)))) == "failover 2 history"
+    decision = DECIDE(fault("model"), situation(here, unfit))
+    assert isinstance(decision, Escalate)
+    assert decision.because.endswith("there is no other target. m1 calls no tools: leave them out.")
+
+
+@pytest.mark.parametrize(
+    ("kind", "room", "moves"),
+    [("server", 100, False), ("server", 101, True), ("server", None, True), ("context", 500, False), ("context", 501, True)],
+)
+def test_a_target_needs_room_for_the_history_and_after_a_full_context_more_than_before(
+    kind: FaultKind, room: int | None, moves: bool
+) -> None:
+    here, there = target(0, tried=3, context_tokens=500), target(1, context_tokens=room)
+    decision = DECIDE(fault(kind), situation(here, there, history_tokens=100))
+    assert isinstance(decision, FailOver) == moves
+
+
+@pytest.mark.parametrize(
+    ("targets", "first"),
+    [
+        ([{}, {}], First()),
+        ([{"unfit": "It has no tools."}, {}], First()),
+        (
+            [{"breaker": "open", "usable_after": 11.0}, {}],
+            First(target=1, because="{0} keeps failing for other sessions and rests."),
+        ),
+        (
+            [{"usable_after": 70.0}, {}],
+            First(target=1, because="{0} is not to be dialled for now, as it told other sessions."),
+        ),
+        ([{"breaker": "half-open"}, {}], First()),
+        (
+            [{"usable_after": 13.0}, {"usable_after": 12.0}],
+            First(target=1, after=2.0, because="{0} is not to be dialled for now, as it told other sessions."),
+        ),
+        ([{"usable_after": 13.0}, {"unfit": "It has no tools."}], First(after=3.0)),
+        ([{"usable_after": 100.0}, {"usable_after": 90.0}], First()),
+    ],
+)
+def test_a_session_begins_on_the_first_target_that_may_be_dialled(targets: list[dict[str, Any]], first: First) -> None:
+    route = [target(index, **columns) for index, columns in enumerate(targets)]
+    expected = msgspec.structs.replace(first, because=first.because.format("p0/m0"))
+    assert first_target(situation(*route, now=10.0)) == expected
 
 
 def test_a_target_in_its_cool_down_is_left_for_another() -> None:

@@ -6,7 +6,7 @@ import base64
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, TypeAlias
 
 import anyio
 import anyio.abc
@@ -164,6 +164,10 @@ class Call:
 
 Script = Callable[[Call], Awaitable[None]]
 
+Scripts: TypeAlias = "Sequence[Script | int] | Callable[[], Script | int]"
+"""What a host plays: connection by connection, the last one for ever, or what it is told at each; a number is the HTTP
+status by which it refuses."""
+
 
 class Stage:
     """Hosts of a memory network, each of which plays its scripts connection by connection, the last one for ever."""
@@ -182,13 +186,13 @@ class Stage:
     def provider(self, target: Target, *, config: Any) -> StageProvider:
         return StageProvider(target.model, self.profile)
 
-    async def serve(self, host: str, scripts: Sequence[Script | int], tasks: anyio.abc.TaskGroup) -> None:
+    async def serve(self, host: str, scripts: Scripts, tasks: anyio.abc.TaskGroup) -> None:
         listener = self.network.listen(host, 80)
         count = 0
 
         async def play(stream: anyio.abc.ByteStream) -> None:
             nonlocal count
-            script = scripts[min(count, len(scripts) - 1)]
+            script = scripts() if callable(scripts) else scripts[min(count, len(scripts) - 1)]
             count += 1
             self.dials.append((anyio.current_time(), host))
             async with stream, anyio.create_task_group() as own:
@@ -217,7 +221,7 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(**hosts: Sequence[Script | int]) -> AsyncGenerator[Stage]:
+async def stage(**hosts: Scripts) -> AsyncGenerator[Stage]:
     """Serves the scripts of each host for the block."""
     it = Stage()
     failed: Exception | None = None

@@ -72,6 +72,10 @@ class Dials:
         self._places[number] = waiting
         return waiting.start
 
+    def due(self, number: int) -> float:
+        """Returns the place of a dial that waits."""
+        return self._places[number].start
+
     def begin(self, number: int, now: float) -> float:
         """Begins a dial whose place has come.
 

@@ -209,7 +209,7 @@ class Fleet:
         """
         out = self._out[permit.number]
         dials, breaker = self._endpoints[out.endpoint], self._known(permit.target).breaker
-        if breaker.opens(now) > now:
+        if dials.due(permit.number) <= now < breaker.opens(now):
             self._put_off(out.endpoint, now)
         start = dials.begin(permit.number, now)
         if start <= now:
@@ -248,7 +248,9 @@ class Fleet:
         return out
 
     def _known(self, target: str) -> _Known:
-        return self._targets.setdefault(target, _Known())
+        if target not in self._targets:
+            self._targets[target] = _Known()
+        return self._targets[target]
 
     def _dials(self, endpoint: str) -> Dials:
         if endpoint not in self._endpoints:

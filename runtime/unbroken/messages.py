@@ -160,12 +160,14 @@ class AskPolicy(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         ask_id: the question's number, unique within the session; the answer carries it.
         closure: how the link ended.
         situation: what the session knows besides; the policy actor adds what the runtime knows of the targets.
+        advice: what the provider's catalog says of the target's model (`Provider.advice`), for where it is not served.
     """
 
     session: str
     ask_id: int
     closure: Closure
     situation: Situation
+    advice: str = ""
 
 
 class Permit(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -152,6 +152,8 @@ class PolicyActor(Actor[AskPolicy]):
         again, enrolled.answered = question.ask_id <= enrolled.answered, question.ask_id
         closure = self._fleet.told(question.closure, question.situation)
         fault = classify(closure, enrolled.rules_of(question.situation.current))
+        if fault.kind == "model" and question.advice:
+            fault = msgspec.structs.replace(fault, advice=question.advice)
         if not again:
             self._note(fault, closure, question.situation)
         situation = self._fleet.view(question.situation)

@@ -267,7 +267,13 @@ class SessionSupervisor(Actor[SupervisorMessage]):
 
     def _question(self, now: float) -> AskPolicy:
         self._asks += 1
-        return AskPolicy(session=self.name, ask_id=self._asks, closure=self._closure, situation=self._situation(now))
+        return AskPolicy(
+            session=self.name,
+            ask_id=self._asks,
+            closure=self._closure,
+            situation=self._situation(now),
+            advice=self._providers[self.target].advice,
+        )
 
     def _situation(self, now: float) -> Situation:
         return self.outages.situation(
@@ -289,8 +295,6 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         self._permit = message.permit
         self.recording.asked(message, now)
         decision, fault = message.decision, message.fault
-        if fault.kind == "model" and (advice := self._providers[self.target].advice):
-            fault = msgspec.structs.replace(fault, advice=advice)
         said = OutageBegan(
             link=message.closure.link,
             target=self._targets[self.target].name,

@@ -116,7 +116,7 @@ class Runtime:
         *,
         config: Any = None,
         policy: Policy | str | None = None,
-        rules: Sequence[Rule] = (),
+        rules: str | Sequence[Rule | str] = (),
         settings: Settings | None = None,
         name: str | None = None,
         transport: Transport | None = None,
@@ -126,15 +126,17 @@ class Runtime:
         Args:
             route: where it may go.
             config: the provider's own session configuration, for targets without one of their own.
-            policy: decides what is done about faults: an object, or a name registered in ``unbroken.policies``; None: the
-                default policy.
-            rules: the application's own rows of classification; they come before the provider's.
+            policy: decides what is done about faults: an object, a name registered in ``unbroken.policies``, or
+                "module:object"; None: the default policy.
+            rules: rows of classification that come before the provider's: the application's own, or the name of a set that
+                is registered in ``unbroken.rules``.
             settings: the session's bounds; None: the defaults.
             name: for people; unique within the runtime. None: "session-1" and so on.
             transport: what its links go over; None: the runtime's.
 
         Raises:
-            ConfigError: the route, the configuration or the policy cannot work; the text says what would have worked.
+            ConfigError: the route, the configuration, the policy or the rules cannot work; the text says what would have
+                worked.
             UnbrokenError: the runtime is not running.
         """
         if self._tasks is None:
@@ -146,7 +148,8 @@ class Runtime:
         providers = [_provider(target, config) for target in targets]
         _check_rates(targets, providers)
         settings = settings if settings is not None else Settings()
-        chosen = _policy(policy)
+        rows = registry.rules(rules)
+        chosen = registry.policy(policy) if policy is not None else DefaultPolicy()
         outlet = Outlet(settings.event_bound)
         recording = Recording(
             name,
@@ -173,7 +176,7 @@ class Runtime:
         self._policy.enroll(
             name,
             policy=chosen,
-            rules=[(*rules, *provider.rules) for provider in providers],
+            rules=[(*rows, *provider.rules) for provider in providers],
             reply=supervisor.take,
         )
         self._sessions[name], self._settings[name] = session, settings
@@ -229,7 +232,7 @@ async def connect(
     *,
     config: Any = None,
     policy: Policy | str | None = None,
-    rules: Sequence[Rule] = (),
+    rules: str | Sequence[Rule | str] = (),
     settings: Settings | None = None,
     name: str | None = None,
     transport: Transport | None = None,
@@ -297,17 +300,6 @@ def _state(index: int, target: Target, provider: Provider) -> TargetState:
         context_tokens=provider.profile.context_tokens,
         unfit=provider.unfit,
     )
-
-
-def _policy(policy: Policy | str | None) -> Policy:
-    if policy is None:
-        return DefaultPolicy()
-    if isinstance(policy, str):
-        loaded = registry.load("unbroken.policies", policy)
-        policy = loaded() if isinstance(loaded, type) else loaded
-    if not isinstance(policy, Policy):
-        raise ConfigError(f"{policy!r} is no policy; a policy has a method decide(fault, situation) that returns a Decision")
-    return policy
 
 
 def _policy_crashed(crash: Exception, restarts: int) -> None:

@@ -7,6 +7,6 @@ of another policy. No payload is in it: no audio, no text, no handle, no key.
 
 from unbroken.recorder.folder import Folder, file_name
 from unbroken.recorder.recording import RecordedMachine, Recording
-from unbroken.recorder.replaying import Replayed, Step, replay
+from unbroken.recorder.replaying import Replayed, Step, header_of, replay
 
-__all__ = ["Folder", "RecordedMachine", "Recording", "Replayed", "Step", "file_name", "replay"]
+__all__ = ["Folder", "RecordedMachine", "Recording", "Replayed", "Step", "file_name", "header_of", "replay"]

@@ -14,9 +14,22 @@ from unbroken.core.policy import DefaultPolicy, bounded, first_target, flaw
 from unbroken.core.rules import in_order
 from unbroken.decisions import Decision, Fault, Situation
 from unbroken.errors import ConfigError
-from unbroken.recorder.lines import FORMAT, Answered, Checked, Ended, Entry, Header, Line, Started, Taken, decode, plain
+from unbroken.recorder.lines import (
+    FORMAT,
+    Answered,
+    Checked,
+    Ended,
+    Entry,
+    Expired,
+    Header,
+    Line,
+    Started,
+    Taken,
+    decode,
+    plain,
+)
 
-__all__ = ["Replayed", "Step", "replay"]
+__all__ = ["Replayed", "Step", "header_of", "replay"]
 
 _DEFAULT: Final = DefaultPolicy()
 
@@ -31,6 +44,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
         number: of the line in the file, from 1.
         line: what was recorded.
         before: the state's name before it, as recorded.
+        due: of a timer that ran out: the input's name that the machine took; "": a sign of life excused it.
         fault: of a decision: what the rules make of the closure now.
         decision: of a decision: what the policy decides now; None: it is not here, and the decision stands as recorded.
         differs: what is different now, in one sentence; "": nothing is.
@@ -40,6 +54,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     line: Entry
     before: str
+    due: str = ""
     fault: Fault | None = None
     decision: Decision | None = None
     differs: str = ""
@@ -79,7 +94,7 @@ def replay(
     lines: Iterable[str | bytes],
     *,
     policy: Policy | None = None,
-    rules: Callable[[str], Sequence[Rule]] = lambda platform: (),
+    rules: Callable[[str], Sequence[Rule]] = lambda target: (),
 ) -> Replayed:
     """Does again what a recording holds.
 
@@ -90,7 +105,8 @@ def replay(
         lines: of the recording.
         policy: is asked; None: the default policy where the session had that one, and otherwise nobody. A decision that
             the default policy took in the place of another one (`Answered.fallback`) is always asked of the default policy.
-        rules: returns the rows of the providers that serve a platform, by the platform's name.
+        rules: returns a target's rows, by the target's name: an application's own and those of its provider. The protocols'
+            own are added here.
 
     Raises:
         ConfigError: it is no recording, or one of a later version; the text says what is wrong.
@@ -168,21 +184,23 @@ class _Again:
         state = self._machine.state.name
         differs = ""
         if (commands, state) != (line.commands, line.state):
-            differs = f"{_result(commands, state)}; recorded is {_result(line.commands, line.state)}"
+            differs = f"it comes to {_result(commands, state)}; recorded is {_result(line.commands, line.state)}"
             self._machine = None  # it has gone another way; the next checkpoint brings it back
-            self._differ(number, differs)
-        self._steps.append(Step(number=number, line=line, before=before, differs=differs))
+            self._differ(number, differs, at=line.at)
+        due = _due(line, before, self._machine)
+        self._steps.append(Step(number=number, line=line, before=before, due=due, differs=differs))
 
     def _start(self, number: int, line: Started) -> None:
         self._decisions += 1
         differs = _different("the beginning", line.first, first_target(line.situation))
         if differs:
-            self._differ(number, differs)
+            self._differ(number, differs, at=line.at)
         self._steps.append(Step(number=number, line=line, before=self._state, differs=differs))
 
     def _decide(self, number: int, line: Answered) -> None:
         self._decisions += 1
-        rows = in_order(self._rules(line.closure.platform))
+        targets, current = line.situation.targets, line.situation.current
+        rows = in_order(self._rules(targets[current].name) if current < len(targets) else ())
         if line.fault.rule == "unknown" or any(rule.id == line.fault.rule for rule in rows):
             fault = classify(line.closure, rows)
         else:
@@ -199,13 +217,14 @@ class _Again:
         if decision is not None:
             differs = "; ".join(part for part in (differs, _different("the decision", line.decision, decision)) if part)
         if differs:
-            self._differ(number, differs)
+            self._differ(number, differs, at=line.at)
         self._steps.append(
             Step(number=number, line=line, before=self._state, fault=fault, decision=decision, differs=differs)
         )
 
-    def _differ(self, number: int, what: str) -> None:
-        self._differences.append(f"line {number}: {what}")
+    def _differ(self, number: int, what: str, *, at: float | None = None) -> None:
+        when = f", {at - self._header.began:.3f} s" if at is not None else ""
+        self._differences.append(f"line {number}{when}: {what}")
 
 
 def _put(number: int, line: Taken, machine: Machine) -> tuple[str, ...] | None:
@@ -215,6 +234,13 @@ def _put(number: int, line: Taken, machine: Machine) -> tuple[str, ...] | None:
         return None
     except KeyError as error:
         raise ConfigError(f"line {number} is none of a recording: there is no input {error}") from error
+
+
+def _due(line: Taken, before: str, machine: Machine | None) -> str:
+    if machine is None or not isinstance(line, Expired) or not line.commands:
+        return ""
+    excused = line.commands == ("PING",) and line.state == before
+    return "" if excused else machine.last.name
 
 
 def _settled(policy: Policy, fault: Fault, situation: Situation) -> Decision:
@@ -238,7 +264,7 @@ def _read(lines: Iterable[str | bytes]) -> tuple[Header, list[tuple[int, Line]],
     texts = [(number, text) for number, text in enumerate(lines, start=1) if text.strip()]
     if not texts:
         raise ConfigError("it is empty, so no recording")
-    header = _header(texts[0][1])
+    header = header_of(texts[0][1])
     read: list[tuple[int, Line]] = []
     for number, text in texts[1:]:
         try:
@@ -255,14 +281,19 @@ def _read(lines: Iterable[str | bytes]) -> tuple[Header, list[tuple[int, Line]],
             return header, read, f"it breaks off after line {texts[-1][0]}"
 
 
-def _header(text: str | bytes) -> Header:
+def header_of(text: str | bytes) -> Header:
+    """Reads the first line of a recording.
+
+    Raises:
+        ConfigError: it is no such line, or one of a later version; the text says what is wrong.
+    """
     try:
         said = msgspec.json.decode(text)
         if said["type"] != "recording":
             raise ValueError(f"its first line is of type {said['type']!r}")
         version, writer = int(said["format"]), said["unbroken"]
     except (ValueError, TypeError, KeyError) as error:
-        raise ConfigError("its first line is not that of a recording; one is written by Session.record") from error
+        raise ConfigError("its first line is not that of a recording; Session.record writes one") from error
     if version > FORMAT:
         raise ConfigError(
             f"it is of format {version}, by unbroken {writer}, and this version reads up to {FORMAT}:"
@@ -279,9 +310,8 @@ def _header(text: str | bytes) -> Header:
 
 
 def _result(commands: Sequence[str] | None, state: str) -> str:
-    if commands is None:
-        return f"it is refused while {state}"
-    return f"{state} and {', '.join(commands) or 'no command'}"
+    said = "a refusal" if commands is None else ", ".join(commands) or "no command"
+    return f"{state} with {said}"
 
 
 def _different(what: str, then: msgspec.Struct, now: msgspec.Struct) -> str:

@@ -122,15 +122,18 @@ class GeminiProvider(Provider):
         Args:
             online: the Gemini API may be asked for its list.
         """
-        platform, name = self.profile.platform, models.short(str(self._plan.setup["model"]))
-        setup, compresses = self._plan.setup, self._plan.row.compression
+        platform, setup = self.profile.platform, self._plan.setup
+        name = models.short(str(setup["model"]))
         found = [
             *checks.credential(self._given, self._account, os.environ),
             *checks.standing(name, platform, self.region, today=datetime.date.today()),
         ]
         if online and platform == "gemini" and (asking := await self._asking()) is not None:
-            found += await listing.ask(asking, name)
-        return [*found, *checks.config(setup, self.misfits, compresses=compresses)]
+            known = any(finding.check == "model" and finding.verdict == "problem" for finding in found)
+            asked = await listing.ask(asking, name)
+            # a list without a model that is known not to be served says nothing new
+            found += [one for one in asked if not (known and one.check == "listed" and one.verdict != "ok")]
+        return [*found, *checks.config(setup, self.misfits, compresses=self._plan.row.compression)]
 
     async def _asking(self) -> listing.Asking | None:
         """Says how the list of models is asked for; None: not with this credential."""

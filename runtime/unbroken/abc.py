@@ -217,8 +217,8 @@ class Provider(ABC):
             online: the service may be asked too, such as which models it lists; False: only what is known here counts.
 
         Returns:
-            What was found, in the order in which people should read it. Where "model", "config" or "credential" is the
-            check of a finding that is not "ok", its fix is taken to explain a setup that fails for such a reason.
+            What was found, in the order in which people should read it. A finding of the checks "model", "listed", "config",
+            "credential" or "environment" that is not "ok" is taken to explain a setup that fails for such a reason.
         """
         return ()
 

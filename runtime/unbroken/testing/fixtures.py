@@ -1,4 +1,4 @@
-"""A pytest plugin with simulated services: ``pytest -p unbroken.testing.fixtures``, or ``pytest_plugins`` in a conftest.py.
+"""A pytest plugin with simulated services and the doctor, by ``pytest -p unbroken.testing.fixtures`` or ``pytest_plugins``.
 
 It is not an entry point of pytest, or every test run of everyone who installs unbroken would import it. Tests that use these
 fixtures are async and run under anyio's own pytest plugin (``@pytest.mark.anyio``).
@@ -7,14 +7,17 @@ fixtures are async and run under anyio's own pytest plugin (``@pytest.mark.anyio
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from typing import Any, Protocol
 
 import pytest
 
 from unbroken import registry
+from unbroken.doctor import Report, examine
+from unbroken.runtime import Route
 from unbroken.testing.service import SimulatedService, serve
 from unbroken.testing.simulator import Simulator, SimulatorFactory
 
-__all__ = ["simulated_service", "simulator"]
+__all__ = ["Doctor", "doctor", "simulated_service", "simulator"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -48,3 +51,31 @@ async def simulated_service(request: pytest.FixtureRequest, simulator: Simulator
     options = {name: asked[name] for name in ("faults", "memory", "tls", "seed") if name in asked}
     async with serve(simulator, **options) as service:  # type: ignore[arg-type]
         yield service
+
+
+class Doctor(Protocol):
+    """What the fixture `doctor` gives."""
+
+    async def __call__(self, route: Route, **options: Any) -> Report:
+        """Examines a route, and fails the test where calls would break.
+
+        Args:
+            route: where calls may go.
+            options: those of `unbroken.doctor.examine`.
+
+        Raises:
+            ProblemsFound: calls would break; the text names every problem and what to do about it.
+        """
+        ...
+
+
+@pytest.fixture
+def doctor() -> Doctor:
+    """Examines a route before production does: ``await doctor(ROUTE, config=CONFIG, online=False)`` needs no network."""
+
+    async def call(route: Route, **options: Any) -> Report:
+        report = await examine(route, **options)
+        report.raise_for_problems()
+        return report
+
+    return call

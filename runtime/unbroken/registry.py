@@ -17,7 +17,7 @@ from unbroken.errors import ConfigError, MissingExtra, UnknownName
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["load", "names", "policy", "rules"]
+__all__ = ["load", "names", "policy", "providers_rules", "rules"]
 
 _KINDS: Final = {
     "unbroken.policies": "policy",
@@ -108,6 +108,15 @@ def rules(given: str | Iterable[Rule | str]) -> tuple[Rule, ...]:
         if not isinstance(row, Rule):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError(f"{row!r} is no rule; rules are unbroken.Rule objects, or names of the group unbroken.rules")
     return tuple(rows)
+
+
+def providers_rules() -> dict[str, tuple[Rule, ...]]:
+    """Returns the rows of each installed provider, by its name; those that others registered are used where they are named.
+
+    A provider registers its rows under its own name, so that they are found without its SDK.
+    """
+    providers = names("unbroken.providers")
+    return {name: rules(name) for name in names("unbroken.rules") if name in providers}
 
 
 def _policy_at(place: str) -> Any:

@@ -11,6 +11,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from unbroken import registry
+from unbroken.core.classify import Rule
 from unbroken.core.policy import DefaultPolicy
 from unbroken.errors import ConfigError, MissingExtra, UnknownName
 
@@ -93,3 +94,57 @@ def test_rules_are_found_without_the_providers_sdk() -> None:
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert "vertex-publisher-model" in done.stdout
+
+
+# -- policies and rules ---------------------------------------------------------------------------------------------------
+
+
+def test_a_policy_is_found_however_it_is_given() -> None:
+    for given in ("default", "unbroken.core.policy:DefaultPolicy", DefaultPolicy):
+        assert isinstance(registry.policy(given), DefaultPolicy)
+    mine = DefaultPolicy()
+    assert registry.policy(mine) is mine
+
+
+class Demanding:
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (42, "42 is no policy; a policy has a method decide(fault, situation) that returns a Decision"),
+        (
+            "math:pi",
+            "3.141592653589793 is no policy; a policy has a method decide(fault, situation) that returns a Decision",
+        ),
+        ("math:tau.of", "policy 'math:tau.of' is not there: 'float' object has no attribute 'of'"),
+        ("no_such:policy", "policy 'no_such:policy' is not there: no module named 'no_such'"),
+        (
+            Demanding,
+            "Demanding cannot be made without arguments; give an object of it: Demanding.__init__() missing 1 required"
+            " positional argument: 'what'",
+        ),
+    ],
+)
+def test_what_is_no_policy_is_said(given: object, said: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        registry.policy(given)
+    assert str(refused.value) == said
+
+
+def test_rules_are_rows_or_names_or_both() -> None:
+    row = Rule(id="mine", fault="planned", codes=(4000,))
+    ours = registry.load("unbroken.rules", "gemini")
+    assert registry.rules(()) == ()
+    assert registry.rules("gemini") == tuple(ours)
+    assert registry.rules([row, "gemini"]) == (row, *ours)
+
+
+def test_what_is_no_rule_is_said() -> None:
+    with pytest.raises(ConfigError) as refused:
+        registry.rules([42])  # type: ignore[list-item]
+    assert str(refused.value) == "42 is no rule; rules are unbroken.Rule objects, or names of the group unbroken.rules"
+    with pytest.raises(UnknownName, match=r"^unknown set of rules 'gemni'; did you mean 'gemini'\? known: gemini$"):
+        registry.rules("gemni")

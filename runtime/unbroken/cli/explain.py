@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -13,7 +14,6 @@ from unbroken import registry
 from unbroken.cli import Subparsers
 from unbroken.core.classify import Rule, classify
 from unbroken.core.defaults import DEFAULTS
-from unbroken.core.policy import DefaultPolicy
 from unbroken.core.rules import PROTOCOLS, in_order
 from unbroken.decisions import (
     CAUSES,
@@ -57,7 +57,7 @@ def add(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "explain",
         help="what the end of a connection means, and what is done about it",
-        description="Says what the end of a connection means, by which rule, and what the default policy does about it.",
+        description="Says what the end of a connection means, by which rule, and what a policy does about it.",
         epilog="example: unbroken explain --platform gemini --phase setup --code 1011 --reason 'You exceeded your quota'",
     )
     parser.add_argument("--code", type=int, metavar="N", help="the close code that came")
@@ -76,6 +76,10 @@ def add(subparsers: Subparsers) -> None:
         metavar="NAME=VALUE",
         help=f"what was known besides, as true, false or a number: {', '.join(sorted(_KNOWN))}",
     )
+    parser.add_argument(
+        "--rules", metavar="NAME", action="append", default=[], help="rows that are read first, by the name of their set"
+    )
+    parser.add_argument("--policy", metavar="NAME", default="default", help="which policy decides (default: default)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_run)
 
@@ -83,9 +87,9 @@ def add(subparsers: Subparsers) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     facts = _facts(arguments.fact)
     closure = _closure(arguments, facts)
-    rules = in_order(_rows(arguments.platform))
+    rules = in_order(_rows(arguments.platform, arguments.rules))
     fault = classify(closure, rules)
-    decision = DefaultPolicy().decide(fault, situation(closure))
+    decision = registry.policy(arguments.policy).decide(fault, situation(closure))
     source = next((rule.source for rule in rules if rule.id == fault.rule), "")
     if arguments.json:
         print(json.dumps(_plain(fault, decision, source), indent=2, ensure_ascii=False))
@@ -99,12 +103,13 @@ def _run(arguments: argparse.Namespace) -> int:
 # -- what was asked ---------------------------------------------------------------------------------------------------
 
 
-def _rows(platform: str) -> Sequence[Rule]:
-    """Returns the rows of the providers that serve a platform."""
-    layers: list[Sequence[Rule]] = [registry.load("unbroken.rules", name) for name in registry.names("unbroken.rules")]
-    platforms = {name for rows in (*layers, PROTOCOLS) for rule in rows for name in rule.platforms}
+def _rows(platform: str, named: Sequence[str]) -> Sequence[Rule]:
+    """Returns the rows that were named, and those of the providers that serve a platform."""
+    own, providers = registry.rules(named), registry.providers_rules().values()
+    platforms = {name for rows in (own, *providers, PROTOCOLS) for rule in rows for name in rule.platforms}
     _one_of("platform", platform, {"any", *platforms})
-    return [rule for rows in layers if any(platform in rule.platforms for rule in rows) for rule in rows]
+    served = (rows for rows in providers if any(platform in rule.platforms for rule in rows))
+    return [*own, *itertools.chain.from_iterable(served)]
 
 
 def _closure(arguments: argparse.Namespace, facts: dict[str, Any]) -> Closure:

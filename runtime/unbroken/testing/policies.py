@@ -326,8 +326,7 @@ def _wavers(fault: Fault, situation: Situation, first: object, then: object) -> 
 
 
 def _rows(rules: Sequence[Rule]) -> Sequence[Rule]:
-    names = registry.names("unbroken.rules")
-    return in_order([*rules, *(rule for name in names for rule in registry.load("unbroken.rules", name))])
+    return in_order([*rules, *itertools.chain.from_iterable(registry.providers_rules().values())])
 
 
 def _known_questions(rules: Sequence[Rule]) -> Sequence[tuple[Fault, Situation]]:

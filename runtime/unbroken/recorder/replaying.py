@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 
@@ -326,6 +326,11 @@ def _contrast(then: Checked, now: Checked) -> str:
     return f"{_fields(two, one)}; recorded is {_fields(one, two)}"
 
 
-def _fields(one: dict[str, object], other: dict[str, object]) -> str:
+def _fields(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     """Names the fields that the other has not, or not so."""
-    return ", ".join(f"{name} {value!r}" for name, value in one.items() if name not in other or other[name] != value)
+    told: list[str] = []
+    for name, value in one.items():
+        if name not in other or other[name] != value:
+            inner = isinstance(value, dict) and isinstance(other.get(name), dict)
+            told.append(f"{name} {_fields(value, other[name]) if inner else repr(value)}")
+    return ", ".join(told)

@@ -142,7 +142,7 @@ def test_a_decision_without_a_reason_is_noted_and_what_differs_is_told() -> None
     )
     differences = {difference.id: difference for difference in verdict.differences}
     assert {difference.fault for difference in verdict.differences} == {"quota", "auth"}
-    assert differences["http-429"].default == "fail over to target 1 by history at once"
+    assert differences["http-429"].default == "fail over to 1 by history at once"
     assert differences["http-429"].policy == "retry by handle in 20 s"
 
 

@@ -165,7 +165,7 @@ def _differences(verdict: Verdict) -> RenderableType:
 
     table = Table(title="where it differs from the default policy", title_justify="left", box=None, padding=(0, 2))
     for column in ("known end", "fault", "default", "this policy"):
-        table.add_column(column, header_style="dim", no_wrap=column != "this policy")
+        table.add_column(column, header_style="dim", overflow="fold", no_wrap=column in ("known end", "fault"))
     for row in verdict.differences[:_SHOWN]:
         table.add_row(row.id, row.fault, row.default, row.policy)
     if (left := len(verdict.differences) - _SHOWN) > 0:

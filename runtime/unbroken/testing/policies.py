@@ -371,7 +371,7 @@ def _short(decision: Decision) -> str:
             media = " without the media" if decision.drop_media else ""
             return f"retry by {decision.carry}{media} {_when(decision.after)}"
         case FailOver():
-            return f"fail over to target {decision.target} by {decision.carry} {_when(decision.after)}"
+            return f"fail over to {decision.target} by {decision.carry} {_when(decision.after)}"
         case Escalate():
             return "escalate"
         case Finish():

@@ -62,6 +62,11 @@ _LOOKS: Final = (
         fix="Give the API key of Google AI Studio (https://aistudio.google.com/apikey).",
     ),
     _Look(
+        pattern=re.compile("[\"'`]"),
+        what="a text in quotes",
+        fix="Leave the quotes out: files such as .env and docker's take them for a part of the key.",
+    ),
+    _Look(
         pattern=re.compile(r".*[^!-~]"),
         what="a text with a space or another sign that no key has",
         fix="Copy the key again, without quotes and line breaks.",
@@ -116,7 +121,7 @@ def _origin(given: Options, environment: Mapping[str, str]) -> str:
     if given.api_key is not None:
         return "given as api_key"
     if given.client is not None:
-        return "the client's key"
+        return "in the client"
     return f"in {next((name for name in _KEYS if environment.get(name)), 'the environment')}"
 
 

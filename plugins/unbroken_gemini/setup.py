@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from google.genai import Client, types
+from pydantic import ValidationError
 
 from unbroken.errors import ConfigError
 from unbroken_gemini import schemas, sdk
@@ -38,8 +39,9 @@ def configuration(config: object) -> types.LiveConnectConfig | None:
         case Mapping():
             try:
                 return types.LiveConnectConfig.model_validate(dict(cast("Mapping[str, Any]", config)))
-            except ValueError as error:
-                raise ConfigError(f"not a LiveConnectConfig: {error}") from error
+            except ValidationError as error:
+                wrong = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_url=False)]
+                raise ConfigError(f"not a LiveConnectConfig: {'; '.join(wrong)}") from error
         case _:
             raise ConfigError(
                 f"the config is a {type(config).__name__}; expected google-genai's LiveConnectConfig or a dict"

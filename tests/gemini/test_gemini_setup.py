@@ -151,7 +151,7 @@ def test_the_targets_config_wins_over_the_sessions() -> None:
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({"temperatur": 1}, "not a LiveConnectConfig: 1 validation error"),
+        ({"temperatur": 1}, "not a LiveConnectConfig: temperatur: Extra inputs are not permitted"),
         (5, "the config is a int; expected google-genai's LiveConnectConfig or a dict"),
         (
             {"session_resumption": {"handle": "h"}},

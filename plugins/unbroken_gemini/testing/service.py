@@ -158,7 +158,8 @@ class SimulatedGemini(Simulator):
             return key
 
         given = {"credentials": token, "project": "simulated", "location": "global"} | given
-        return Target(model=model, provider="gemini", options=given, label=str(given["location"]))
+        label, account = str(given["location"]), f"vertex:{given['project']}"
+        return Target(model=model, provider="gemini", options=given, label=label, credentials=account)
 
     def original(self, pcm: bytes) -> None:
         """Is given what the user says from position 0 on (s16le mono PCM at 16 kHz, stamped or not)."""

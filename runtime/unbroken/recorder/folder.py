@@ -31,6 +31,7 @@ class Folder:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self._written: deque[float] = deque(maxlen=PER_MINUTE)
+        self._full = False
 
     def __repr__(self) -> str:
         return f"<Folder {str(self.path)!r}>"
@@ -47,8 +48,11 @@ class Folder:
             The file; None: there is none, and the log says why.
         """
         if len(self._written) == PER_MINUTE and now - self._written[0] < 60.0:
-            logger.warning("session %s: no recording, since %d were written within a minute", recording.session, PER_MINUTE)
+            if not self._full:
+                logger.warning("%d recordings are enough for a minute; none is written for a while", PER_MINUTE)
+            self._full = True
             return None
+        self._full = False
         path = self.path / file_name(recording.session, written)
         try:
             self.path.mkdir(parents=True, exist_ok=True)

@@ -56,7 +56,8 @@ async def main():
                 async for event in session:
                     match event:
                         case unbroken.OutageBegan():
-                            told.append({"fault": event.fault.rule, "decision": event.decision.rule, "fallback": event.fallback})
+                            by = {"fault": event.fault.rule, "decision": event.decision.rule}
+                            told.append({**by, "fallback": event.fallback})
                         case unbroken.Recovered():
                             told.append({"recovered": event.target})
                         case unbroken.Waiting():
@@ -73,8 +74,8 @@ anyio.run(main, backend=backend, backend_options=options)
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An environment with the package and all that is installed here; returns its interpreter.
 
-    The package is built and installed as an installer does it, from a wheel, but without an index: the build backend is one of
-    the tests' own dependencies.
+    The package is built and installed as an installer does it, from a wheel, but without an index: the build backend is one
+    of the tests' own dependencies.
     """
     work = tmp_path_factory.mktemp("package")
     source = shutil.copytree(PACKAGE, work / "source", ignore=shutil.ignore_patterns("__pycache__", ".*"))

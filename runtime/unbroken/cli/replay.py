@@ -333,10 +333,12 @@ def _notes(replayed: Replayed) -> Iterator[str]:
     if skipped := sum(step.skipped for step in replayed.steps):
         yield f"{_plural(skipped, 'input')} could not be replayed: after a difference none is until the next checkpoint."
     if count := replayed.foreign_rules:
-        yield f"{_plural(count, 'fault')} by rules that are not here stand as recorded; --rules NAME adds rows."
+        those = "a rule that is not here stands" if count == 1 else "rules that are not here stand"
+        yield f"{_plural(count, 'fault')} by {those} as recorded; --rules NAME adds rows."
     if count := replayed.foreign_policy:
         asked = replayed.header.policy or replayed.header.policy_repr or "a policy of the application's"
-        yield f"{_plural(count, 'decision')} of {asked}, which is not here, stand as recorded; --policy NAME asks another."
+        stand = f"which is not here, {'stands' if count == 1 else 'stand'} as recorded"
+        yield f"{_plural(count, 'decision')} of {asked}, {stand}; --policy NAME asks another."
 
 
 def _json(replayed: Replayed) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -262,9 +262,7 @@ def _settled(policy: Policy, fault: Fault, situation: Situation) -> Decision:
 def _read(lines: Iterable[str | bytes]) -> tuple[Header, list[tuple[int, Line]], str]:
     """Returns the header, the numbered lines between it and the end, and what is missing."""
     texts = [(number, text) for number, text in enumerate(lines, start=1) if text.strip()]
-    if not texts:
-        raise ConfigError("it is empty, so no recording")
-    header = header_of(texts[0][1])
+    header = header_of(texts[0][1] if texts else "")
     read: list[tuple[int, Line]] = []
     for number, text in texts[1:]:
         try:
@@ -287,6 +285,8 @@ def header_of(text: str | bytes) -> Header:
     Raises:
         ConfigError: it is no such line, or one of a later version; the text says what is wrong.
     """
+    if not text.strip():
+        raise ConfigError("it is empty, so no recording")
     try:
         said = msgspec.json.decode(text)
         if said["type"] != "recording":
@@ -330,7 +330,9 @@ def _fields(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     """Names the fields that the other has not, or not so."""
     told: list[str] = []
     for name, value in one.items():
-        if name not in other or other[name] != value:
-            inner = isinstance(value, dict) and isinstance(other.get(name), dict)
-            told.append(f"{name} {_fields(value, other[name]) if inner else repr(value)}")
+        theirs = other.get(name)
+        if isinstance(value, Mapping) and isinstance(theirs, Mapping) and value != theirs:
+            told.append(f"{name} {_fields(cast('Mapping[str, Any]', value), cast('Mapping[str, Any]', theirs))}")
+        elif name not in other or theirs != value:
+            told.append(f"{name} {value!r}")
     return ", ".join(told)

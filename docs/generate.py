@@ -6,14 +6,22 @@ A page is a function that returns its text; `PAGES` names them. A test holds tha
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
 from unbroken.core import policy
-from unbroken.core.classify import Rule, Span
+from unbroken.core.classify import Rule, classify
+from unbroken.core.codes import CLOSE_CODES, HTTP, HTTP_VAGUE
 from unbroken.core.defaults import DEFAULTS, Default, Step
 from unbroken.core.diagram import diagram
-from unbroken.core.rules import CLOSE_CODES, HTTP, LOCAL, OPENAI, OWN
+from unbroken.core.grpc import CLEAR_STATUSES, STATUSES, UNAVAILABLE
+from unbroken.core.history import HISTORY, UNPROVEN
+from unbroken.core.rules import LOCAL, OPENAI, OWN, PROTOCOLS, in_order
+from unbroken.core.words import CLEAR_WORDS, ENDS, OVERLOAD, VAGUE_WORDS
+from unbroken.decisions import Facts
+from unbroken.testing.closures import Known, known
 from unbroken_gemini.rules import RULES as GEMINI
 
 FOLDER = Path(__file__).parent
@@ -29,6 +37,34 @@ LEGEND = """\
 
 In brackets stands how long a step holds: "failed" counts the links to the target that failed in a row, the last one too. A
 rule may name an action of its own, which is tried before these steps. Where no step can be done, the session escalates.
+"""
+
+
+RULES = """\
+## Rules
+
+An application's own rows come first, then the provider's, then those that hold for every provider; the first that fits
+names the fault. Words are whole words in any case of letters; `*` stands for any ending, and `+` joins words that have to
+occur together. No part of a name or an id is taken for a word. `{model}`, `{reason}` and `{status}` are filled in. Where a
+row is less than 100 % sure, other ends are known to look the same, and it says what they were.
+
+A provider's rows may stand between everybody's: Gemini's that go by what was known besides are read after the words of
+planned ends, and those that go by a code alone after the vague words.
+"""
+
+AMBIGUOUS = """\
+The same end is known to mean different things. What it is taken for is the likeliest, `unbroken explain` says what else it
+may be, and a wrong guess is not repeated for long: the policy's bounds count failures whatever they are called.
+"""
+
+SETTLED = """\
+What this side knows besides tells some of them apart. `unserved` comes from the provider's catalog of models; `proven`,
+`sibling_well` and `consecutive` come from what the runtime's sessions have met so far.
+"""
+
+SEEN = """\
+The table that classification is tested with, as users reported it: `unbroken.testing.closures.known()` in tests of your own.
+The action is the first one, on a route that has another target.
 """
 
 
@@ -50,15 +86,12 @@ def faults() -> str:
             f"{head}\n## Default decisions\n\n{table}",
             LEGEND,
             f"## Bounds and pace\n\n{pace}\n",
-            "## Rules\n\nAn application's own rows come first, then the provider's, then those that hold for every provider."
-            " A sureness below 100 % says that other ends are known to look the same.\n",
-            _rules("This side's own end", OWN),
-            _rules("Gemini Live, on the Gemini API and on Vertex AI", GEMINI),
-            _rules("What ended the connection on this side", LOCAL),
-            _rules("OpenAI Realtime API", OPENAI),
-            _rules("HTTP statuses", HTTP),
-            _rules("Close codes", CLOSE_CODES),
+            RULES,
+            *(_rules(title, rules) for title, rules in _sections()),
             "What no row fits is `unknown`.\n",
+            f"## Ambiguous ends\n\n{AMBIGUOUS}\n{_ambiguous()}",
+            f"{SETTLED}\n{_settled()}",
+            f"## Ends that were really seen\n\n{SEEN}\n{_seen()}",
         ]
     )
 
@@ -103,33 +136,86 @@ def _step(step: Step) -> str:
     return step.act + (f" ({', '.join(bounds)})" if bounds else "")
 
 
+def _sections() -> Iterator[tuple[str, Iterable[Rule]]]:
+    """Returns all rows in the order in which they are read, but for a provider's that stand between others'."""
+    everyones = {rule.id for rule in PROTOCOLS}
+    yield "This side's own end", OWN
+    yield "Gemini Live, on the Gemini API and on Vertex AI", [rule for rule in GEMINI if rule.id not in everyones]
+    yield "What ended the connection on this side", LOCAL
+    yield "OpenAI Realtime API", OPENAI
+    yield "HTTP statuses that are clear", HTTP
+    yield "Clear words", CLEAR_WORDS
+    yield "gRPC statuses that are clear", CLEAR_STATUSES
+    yield "Words of planned ends", ENDS
+    yield "What history settles", HISTORY
+    yield "Words of overload", (*UNAVAILABLE, *OVERLOAD)
+    yield "What history settles where nothing blames the service", UNPROVEN
+    yield "Other gRPC statuses", STATUSES
+    yield "Vague words", VAGUE_WORDS
+    yield "Vague HTTP statuses", HTTP_VAGUE
+    yield "Close codes", CLOSE_CODES
+
+
 def _rules(title: str, rules: Iterable[Rule]) -> str:
+    head = ("rule", "fits", "fault", "own action", "sure", "may also be", "because", "source")
     rows = (
-        (f"`{r.id}`", _fits(r), f"`{r.fault}`", r.action or "", f"{r.confidence:.0%}", _because(r), r.source) for r in rules
+        (
+            f"`{rule.id}`",
+            rule.describe(),
+            f"`{rule.fault}`",
+            rule.action or "",
+            f"{rule.confidence:.0%}",
+            _kinds(rule.otherwise),
+            _because(rule),
+            rule.source,
+        )
+        for rule in rules
     )
-    return f"### {title}\n\n" + _table(("rule", "fits", "fault", "own action", "sure", "because", "source"), rows)
+    return f"### {title}\n\n" + _table(head, rows)
 
 
 def _because(rule: Rule) -> str:
     return " ".join(part for part in (rule.because, rule.advice and f"*{rule.advice}*") if part)
 
 
-def _fits(rule: Rule) -> str:
-    words = (f'"{w}"' if isinstance(w, str) else " and ".join(f'"{part}"' for part in w) for w in rule.words)
-    columns = [
-        ("", " or ".join(rule.platforms)),
-        ("phase ", " or ".join(rule.phases)),
-        ("code ", _spans(rule.codes)),
-        ("HTTP ", _spans(rule.http)),
-        ("cause ", ", ".join(rule.causes)),
-        ("", ", ".join(f"{name}={str(value).lower()}" for name, value in rule.facts.items())),
-        ("says ", " or ".join(words)),
-    ]
-    return "; ".join(label + text for label, text in columns if text)
+def _kinds(kinds: Iterable[str]) -> str:
+    return ", ".join(f"`{kind}`" for kind in kinds)
 
 
-def _spans(spans: Iterable[Span]) -> str:
-    return ", ".join(str(span) if isinstance(span, int) else f"{span[0]} to {span[1]}" for span in spans)
+def _ambiguous() -> str:
+    unsure = sorted((rule for _, rules in _sections() for rule in rules if rule.otherwise), key=lambda rule: rule.confidence)
+    return _table(
+        ("sure", "taken for", "may also be", "rule"),
+        ((f"{rule.confidence:.0%}", f"`{rule.fault}`", _kinds(rule.otherwise), f"`{rule.id}`") for rule in unsure),
+    )
+
+
+def _settled() -> str:
+    known_by = (rule for _, rules in _sections() for rule in rules if rule.facts)
+    rows = ((rule.describe(), f"`{rule.fault}`", rule.action or "", rule.because, f"`{rule.id}`") for rule in known_by)
+    return _table(("fits", "fault", "own action", "because", "rule"), rows)
+
+
+def _seen() -> str:
+    table = in_order(GEMINI)
+    return _table(
+        ("id", "end", "fault", "action", "rule", "source"),
+        (
+            (row.id, _end(row), f"`{row.fault}`", row.action, f"`{classify(row.closure, table).rule}`", row.source)
+            for row in known()
+        ),
+    )
+
+
+def _end(row: Known) -> str:
+    closure = row.closure
+    usual = msgspec.structs.asdict(Facts(useful=closure.phase == "live"))
+    facts = {name: value for name, value in msgspec.structs.asdict(closure.facts).items() if value != usual[name]}
+    if closure.ending.retry_after is not None:
+        facts["retry_after"] = closure.ending.retry_after
+    place = closure.phase if closure.platform == "any" else f"{closure.platform}, {closure.phase}"
+    known_besides = ", ".join(f"{name}={str(value).lower()}" for name, value in facts.items())
+    return "; ".join(part for part in (place, closure.ending.describe().replace("`", "\\`"), known_besides) if part)
 
 
 def main() -> int:

@@ -10,17 +10,17 @@ from __future__ import annotations
 from typing import Final
 
 from unbroken.core.classify import Rule
+from unbroken.core.rules import CLEAR, VAGUE
 
 __all__ = ["RULES"]
 
 _BOTH: Final = ("gemini", "vertex")
-_INVALID: Final = "request contains an invalid argument"
 
 _QUOTA: Final = (
     Rule(
         id="gemini-quota",
         platforms=_BOTH,
-        words=("quota", "rate limit", "too many requests"),
+        words=("quota", "quotas", "rate limit*", "too many requests"),
         fault="quota",
         because="The quota of {model} is used up.",
         advice=(
@@ -32,7 +32,7 @@ _QUOTA: Final = (
     Rule(
         id="gemini-concurrent",
         platforms=_BOTH,
-        words=("maximum concurrent", "concurrent session", "resource_exhausted", "resource exhausted"),
+        words=("maximum concurrent", "concurrent session*", "RESOURCE_EXHAUSTED"),
         fault="quota",
         because="The project may not open more sessions, or use more of {model}, for now.",
         advice=(
@@ -56,7 +56,7 @@ _AUTH: Final = (
     Rule(
         id="gemini-key-invalid",
         platforms=_BOTH,
-        words=("api key not valid", "api key expired", "api_key_invalid", ("api key", "invalid")),
+        words=("api key not valid", "api key expired", "API_KEY_INVALID", ("api key", "invalid")),
         fault="auth",
         because="The API key is not valid.",
         advice="Check GEMINI_API_KEY or GOOGLE_API_KEY; a key of AI Studio does not serve Vertex AI, nor the reverse.",
@@ -74,7 +74,7 @@ _AUTH: Final = (
     Rule(
         id="gemini-token-expired",
         platforms=_BOTH,
-        words=("unauthenticated", "invalid authentication credential", ("token", "expired")),
+        words=("UNAUTHENTICATED", "invalid authentication credential*", ("token", "expired")),
         fault="auth",
         action="retry",
         because="The access token is not accepted any more, so a new one is asked for.",
@@ -83,6 +83,7 @@ _AUTH: Final = (
             " lifetime as long as the call."
         ),
         confidence=0.9,
+        otherwise=("config",),
         source="ai.google.dev/gemini-api/docs/ephemeral-tokens; discuss.ai.google.dev/t/98979",
     ),
     Rule(
@@ -98,7 +99,7 @@ _AUTH: Final = (
     Rule(
         id="gemini-permission",
         platforms=_BOTH,
-        words=("permission_denied", "permission denied", "has not been used in project", "is disabled", "billing"),
+        words=("PERMISSION_DENIED", ("permission", "denied"), "has not been used in project", "it is disabled", "billing"),
         fault="auth",
         because="The project or its credential is not permitted to use this.",
         advice="Enable the API and billing for the project, and give the credential the role that is asked for: {reason}",
@@ -135,7 +136,7 @@ _MODEL: Final = (
             "not found for api version",
             "not supported for bidigeneratecontent",
             "not supported in the live api",
-            ("models/", "not found"),
+            ("models/*", "not found"),
         ),
         fault="model",
         because="The Gemini API does not serve {model} in the Live API: a wrong, retired or Vertex-only name.",
@@ -151,7 +152,7 @@ _CONFIG: Final = (
     Rule(
         id="gemini-media-chunks",
         platforms=_BOTH,
-        words=("media_chunks is deprecated", "mediachunks is deprecated"),
+        words=("realtime_input.media_chunks is deprecated", "media_chunks is deprecated", "mediachunks is deprecated"),
         fault="input",
         action="escalate",
         because="The service no longer takes realtimeInput.mediaChunks.",
@@ -176,58 +177,69 @@ _CONFIG: Final = (
         advice="Send tool results to {model} without `scheduling`.",
         source="pydantic-ai realtime/google.py",
     ),
-    Rule(
-        id="gemini-context-words",
-        platforms=_BOTH,
-        words=(("token", "exceed"), ("context", "exceed"), "context window", "context length"),
-        fault="context",
-        because="The conversation has filled the context window of {model}.",
-        advice="Leave contextWindowCompression on, or shorten the system instruction and the tools.",
-        source="livekit/agents#6144",
-    ),
 )
 
 _PLANNED: Final = (
     Rule(
         id="gemini-deadline",
         platforms=_BOTH,
-        words=("deadline expired", "deadline_exceeded", "deadline exceeded"),
+        phases=("live",),
+        words=("deadline expired", "DEADLINE_EXCEEDED"),
         fault="planned",
         because="The connection reached its lifetime.",
         confidence=0.9,
+        otherwise=("server",),
         source="google/adk-python#4140; kizuna-ai-lab/sokuji#179",
     ),
     Rule(
         id="gemini-aborted",
         platforms=_BOTH,
+        phases=("live",),
         words=("operation was aborted", "operation was cancelled", "operation was canceled"),
         fault="planned",
         because="The service ended the connection, as it does with those that have lived long enough.",
         confidence=0.9,
+        otherwise=("server",),
         source="livekit/agents-js#2366: about 2,800 in two months in one app",
     ),
+)
+
+_UNSERVED: Final = (
     Rule(
-        id="gemini-unavailable",
-        platforms=_BOTH,
-        words=("service is currently unavailable", "overloaded", "try again later"),
-        fault="server",
-        because="The service says that it is unavailable.",
+        id="gemini-unserved",
+        platforms=("gemini",),
+        phases=("setup",),
+        codes=(1007, 1008, 1011),
+        facts={"unserved": True, "proven": False, "resumed": False},
+        fault="model",
+        because="The Gemini API does not serve {model} (a retired, wrong or Vertex-only name) and closed at the setup.",
+        advice=(
+            "Take a Live model that the Gemini API serves, such as gemini-3.8-live. Names that begin with gemini-live- are"
+            " Vertex AI's. `unbroken doctor` checks every target of a route."
+        ),
         confidence=0.9,
-        source="googleapis/python-genai#760",
+        otherwise=("config", "server"),
+        source="models that are not served may be closed with 1011 and no word of it; livekit/agents#4414",
+    ),
+    Rule(
+        id="vertex-unserved",
+        platforms=("vertex",),
+        phases=("setup",),
+        codes=(1007, 1008, 1011),
+        facts={"unserved": True, "proven": False, "resumed": False},
+        fault="model",
+        because="Vertex AI does not serve {model} in this region, or nowhere any more, and closed at the setup.",
+        advice=(
+            "Take a Live model that Vertex AI serves, such as gemini-3.8-live or gemini-live-2.5-flash-native-audio, in a"
+            " region that has it. `unbroken doctor` checks every target of a route."
+        ),
+        confidence=0.9,
+        otherwise=("config", "server"),
+        source="google/adk-python#3314, #5506",
     ),
 )
 
 _HANDLE: Final = (
-    Rule(
-        id="gemini-session-not-found",
-        platforms=_BOTH,
-        facts={"resumed": True},
-        words=("session not found", "session handle", "resumption handle", ("handle", "invalid"), ("handle", "expired")),
-        fault="handle",
-        carry="history",
-        because="The service does not know the resumption handle any more.",
-        source="yeyu2/Youtube_demos#5: handles live for 2 h on the Gemini API, 24 h on Vertex AI",
-    ),
     Rule(
         id="gemini-resume-refused",
         platforms=_BOTH,
@@ -238,6 +250,7 @@ _HANDLE: Final = (
         carry="history",
         because="The service refused to resume by this handle.",
         confidence=0.8,
+        otherwise=("config", "model"),
         source="discuss.ai.google.dev/t/186392",
     ),
     Rule(
@@ -249,6 +262,7 @@ _HANDLE: Final = (
         fault="handle",
         because="The service failed to resume, as it does while the old connection is still open there.",
         confidence=0.6,
+        otherwise=("server", "model"),
         source="aicc2025/sip-to-ai#14",
     ),
 )
@@ -264,6 +278,7 @@ _IN_FLIGHT: Final = (
         because="The conversation has filled the context window of {model}.",
         advice="Leave contextWindowCompression on, or shorten the system instruction and the tools.",
         confidence=0.8,
+        otherwise=("config", "input"),
         source="livekit/agents#6144",
     ),
     Rule(
@@ -278,6 +293,7 @@ _IN_FLIGHT: Final = (
         because="The service takes no history on a resumed connection.",
         advice="Never send history where a handle resumes; if unbroken did, please report it.",
         confidence=0.8,
+        otherwise=("input", "context"),
         source="livekit/agents#5985",
     ),
     Rule(
@@ -290,6 +306,7 @@ _IN_FLIGHT: Final = (
         drop_media=True,
         because="The service refused the audio that was replayed after the resume.",
         confidence=0.8,
+        otherwise=("config", "context"),
         source="yagudaev/voiceclaw#66, #397",
     ),
     Rule(
@@ -304,74 +321,23 @@ _IN_FLIGHT: Final = (
         source="googleapis/js-genai#1236; livekit/agents#4545",
     ),
     Rule(
-        id="gemini-announced-end",
-        platforms=_BOTH,
-        phases=("live",),
-        codes=(1000, 1001, 1006, 1008, 1011),
-        facts={"announced": True},
-        fault="planned",
-        because="The connection ended as the service had announced.",
-        confidence=0.9,
-        source="google-genai LiveServerGoAway: ends as ABORTED",
-    ),
-)
-
-_BY_CODE: Final = (
-    Rule(
-        id="gemini-entity-not-found",
-        platforms=_BOTH,
-        phases=("live",),
-        words=("entity was not found", "not_found"),
-        fault="server",
-        because="The service lost something of the session.",
-        confidence=0.7,
-        source="google-gemini/deprecated-generative-ai-js#487: after a tool response, at random",
-    ),
-    Rule(
-        id="gemini-not-implemented",
-        platforms=_BOTH,
-        words=(("not implemented", "supported"), "unimplemented"),
-        fault="config",
-        because="{model} does not support something that the session asked for.",
-        advice="Take out of the setup what {model} does not have (tools, modality, voice), or use another model.",
-        confidence=0.6,
-        source="googleapis/js-genai#1236 without a pending call",
-    ),
-    Rule(
-        id="gemini-precondition",
-        platforms=_BOTH,
-        words=("precondition check failed", "failed_precondition"),
-        fault="config",
-        because="Something that the service requires does not hold for this session.",
-        advice="Check model, API version and setup of {model}; the service does not say more.",
-        confidence=0.6,
-        source="googleapis/python-genai#130",
-    ),
-    Rule(
         id="gemini-setup-refused",
         platforms=_BOTH,
         phases=("setup",),
         codes=(1007,),
+        words=("invalid argument",),
         fault="config",
         because="{model} refused the setup: {reason}",
         advice=(
             "Check the setup against the model's limits: search beside functions, thinking level, modality, voice, language."
         ),
         confidence=0.8,
+        otherwise=("model", "handle"),
         source="google/adk-python#225",
     ),
-    Rule(
-        id="gemini-message-refused",
-        platforms=_BOTH,
-        phases=("live",),
-        codes=(1007,),
-        words=(_INVALID, "invalid_argument", "invalid argument"),
-        fault="config",
-        because="{model} refused a message: {reason}",
-        advice="Check what was sent last against the model's limits; the service does not say more.",
-        confidence=0.5,
-        source="livekit/agents#5985, #6144: the same text has four causes",
-    ),
+)
+
+_BY_CODE: Final = (
     Rule(
         id="gemini-policy-setup",
         platforms=_BOTH,
@@ -381,70 +347,8 @@ _BY_CODE: Final = (
         because="The service refused {model} at the setup: {reason}",
         advice="Check the model's name, platform and region; gemini-3.8-live is served on the Gemini API and on Vertex AI.",
         confidence=0.5,
+        otherwise=("auth", "config"),
         source="livekit/agents#4414: most 1008 at the setup are of the model",
-    ),
-    Rule(
-        id="gemini-internal-setup",
-        platforms=_BOTH,
-        phases=("setup",),
-        codes=(1011,),
-        words=("internal error",),
-        fault="server",
-        because="The service met an internal error before the session began.",
-        confidence=0.5,
-        source="googleapis/python-genai#985; before a first success it may also be the model",
-    ),
-    Rule(
-        id="gemini-internal",
-        platforms=_BOTH,
-        codes=(1011,),
-        words=("internal error",),
-        fault="server",
-        because="The service met an internal error.",
-        confidence=0.9,
-        source="googleapis/python-genai#985: 80 to 90 % of turns on one model in May 2026, its sibling clean",
-    ),
-)
-
-_STATUS: Final = (
-    Rule(
-        id="gemini-status-unavailable",
-        platforms=_BOTH,
-        words=("unavailable", "internal_error", "::internal", "status: internal"),
-        fault="server",
-        because="The service says that it is in trouble: {reason}",
-        confidence=0.7,
-        source="gRPC UNAVAILABLE, INTERNAL",
-    ),
-    Rule(
-        id="gemini-status-ended",
-        platforms=_BOTH,
-        words=("::aborted", "::cancelled", "status: aborted", "status: cancelled"),
-        fault="planned",
-        because="The service ended the connection.",
-        confidence=0.6,
-        source="gRPC ABORTED, CANCELLED",
-    ),
-    Rule(
-        id="gemini-status-not-found",
-        platforms=_BOTH,
-        phases=("upgrade", "setup"),
-        words=("not_found", "entity was not found"),
-        fault="model",
-        because="The service does not find something that the setup names: {reason}",
-        advice="Check the model's name, platform and region; gemini-3.8-live is served on the Gemini API and on Vertex AI.",
-        confidence=0.6,
-        source="gRPC NOT_FOUND",
-    ),
-    Rule(
-        id="gemini-status-invalid",
-        platforms=_BOTH,
-        words=("invalid_argument", "out_of_range"),
-        fault="config",
-        because="The service refused a message: {reason}",
-        advice="Check what {model} was sent against the model's limits.",
-        confidence=0.6,
-        source="gRPC INVALID_ARGUMENT, OUT_OF_RANGE",
     ),
 )
 
@@ -454,9 +358,11 @@ RULES: Final[tuple[Rule, ...]] = (
     *_MODEL,
     *_CONFIG,
     *_PLANNED,
+    *CLEAR,
+    *_UNSERVED,
     *_HANDLE,
     *_IN_FLIGHT,
+    *VAGUE,
     *_BY_CODE,
-    *_STATUS,
 )
-"""The rows of the Gemini API and of Vertex AI, in order."""
+"""The rows of the Gemini API and of Vertex AI, in order, with those of every service in their midst."""

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from unbroken.core.classify import Rule, Span, classify
-from unbroken.core.rules import PROTOCOLS, in_order
+from unbroken.core.rules import CLEAR, PROTOCOLS, VAGUE, in_order
 from unbroken.decisions import FAULTS, Cause, Closure, Ending, Facts, Fault, FaultKind
 from unbroken.errors import ConfigError, UnknownName
 from unbroken_gemini.models import CATALOG
@@ -36,7 +36,7 @@ def samples(rule: Rule) -> Iterator[Closure]:
     """Closures that a row is meant for, made of its own columns."""
     first: list[int | None] = [span if isinstance(span, int) else span[0] for span in rule.codes] or [None]
     status: list[int | None] = [span if isinstance(span, int) else span[0] for span in rule.http] or [None]
-    words = [word if isinstance(word, str) else " … ".join(word) for word in rule.words] or [""]
+    words = [(word if isinstance(word, str) else " … ".join(word)).replace("*", "") for word in rule.words] or [""]
     for platform, phase, code, http, cause, reason in itertools.product(
         rule.platforms or ("any",), rule.phases or ("live", "setup"), first, status, rule.causes or (None,), words
     ):
@@ -60,6 +60,9 @@ def test_a_row_says_why_and_where_from(rule: Rule) -> None:
     assert rule.because.endswith((".", "{reason}"))
     assert rule.source
     assert 0 < rule.confidence <= 1
+    assert bool(rule.otherwise) == (rule.confidence < 1), "what is not sure says what else it may be"
+    assert rule.fault not in rule.otherwise
+    assert set(rule.otherwise) <= set(FAULTS)
 
 
 def test_no_two_rows_have_one_name() -> None:
@@ -75,26 +78,6 @@ def test_advice_names_models_that_are_served(rule: Rule) -> None:
         assert all(CATALOG.verdict(row, platform) == "served" for platform in rule.platforms), model
 
 
-@pytest.mark.parametrize(
-    ("reason", "kind"),
-    [
-        ("trace 77, generic::resource_exhausted: out of it", "quota"),
-        ("generic::not_found: NOT_FOUND: something else", "server"),
-        ("[ORIGINAL ERROR] generic::unavailable: UNAVAILABLE: 12 retries", "server"),
-        ("generic::permission_denied: PERMISSION_DENIED: project 12", "auth"),
-        ("RPC::UNAUTHENTICATED: token", "auth"),
-        ("RPC::DEADLINE_EXCEEDED", "planned"),
-        ("OVERLOADED_TOO_MANY_RETRIES_PER_REQUEST", "server"),
-        ("generic::failed_precondition: FAILED_PRECONDITION", "config"),
-        ("generic::unimplemented: UNIMPLEMENTED", "config"),
-        ("generic::internal: INTERNAL", "server"),
-        ("generic::cancelled: call", "planned"),
-    ],
-)
-def test_reasons_that_were_never_seen_are_placed_by_their_grpc_status(reason: str, kind: FaultKind) -> None:
-    assert fault_of(reason, code=4000).kind == kind
-
-
 @pytest.mark.parametrize("span", [pytest.param(4000, id="4000"), pytest.param((4001, 4999), id="private")])
 def test_private_codes_are_unknown_and_say_so(span: Span) -> None:
     fault = fault_of("whatever", code=span if isinstance(span, int) else span[1])
@@ -103,8 +86,43 @@ def test_private_codes_are_unknown_and_say_so(span: Span) -> None:
     assert fault.advice
 
 
-def test_a_code_that_no_peer_may_send_is_a_breach() -> None:
-    assert {fault_of(code=code).kind for code in (0, 3, 1004, 1016, 2999)} == {"protocol"}
+CODES: list[tuple[FaultKind, tuple[int, ...]]] = [
+    ("protocol", (0, 3, 99, 600, 999, 1002, 1004, 1016, 2000, 2999, 5000, 65535)),
+    ("planned", (1000, 1001, 1005, 1012)),
+    ("config", (1003, 1007, 1008, 1010)),
+    ("network", (1006, 1015)),
+    ("input", (1009,)),
+    ("server", (1011, 1013, 1014, 3008)),
+    ("auth", (3000, 3003)),
+    ("unknown", (3001, 3002, 3004, 3007, 3009, 3999, 4000, 4500, 4999)),
+]
+
+
+@pytest.mark.parametrize(("kind", "code"), [(kind, code) for kind, codes in CODES for code in codes])
+def test_every_close_code_has_its_meaning_where_nothing_else_is_known(kind: FaultKind, code: int) -> None:
+    assert fault_of(code=code, platform="any").kind == kind
+
+
+STATUSES: list[tuple[FaultKind, tuple[int, ...]]] = [
+    ("protocol", (100, 101, 200, 204, 226)),
+    ("config", (301, 302, 308, 400, 404, 405, 410, 413, 418, 421, 426, 431, 498, 501, 505)),
+    ("auth", (401, 402, 403, 451)),
+    ("network", (407, 511)),
+    ("server", (408, 409, 423, 425, 499, 500, 502, 503, 504, 520, 529, 599)),
+    ("quota", (429,)),
+]
+
+
+@pytest.mark.parametrize(("kind", "status"), [(kind, status) for kind, statuses in STATUSES for status in statuses])
+def test_every_status_has_its_meaning(kind: FaultKind, status: int) -> None:
+    assert fault_of(http=status, platform="any").kind == kind
+
+
+def test_every_code_and_status_is_placed_or_private() -> None:
+    assert {code for code in range(0x10000) if fault_of(code=code, platform="any").kind == "unknown"} == {
+        *range(3001, 5000)
+    } - {3003, 3008}
+    assert all(fault_of(http=status).kind != "unknown" for status in range(100, 600))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +143,8 @@ def test_the_applications_own_close_is_read_first() -> None:
 
 
 def test_without_a_platform_only_the_protocols_speak() -> None:
-    assert fault_of("You exceeded your current quota", code=1011, platform="any").rule == "close-internal"
+    assert fault_of("You exceeded your current quota", code=1011, platform="gemini").rule == "gemini-quota"
+    assert fault_of("You exceeded your current quota", code=1011, platform="any").rule == "words-quota"
 
 
 def test_the_applications_rows_come_before_the_providers() -> None:
@@ -133,6 +152,32 @@ def test_the_applications_rows_come_before_the_providers() -> None:
     closure = Closure(platform="gemini", ending=Ending(code=1011, reason="Quota {0} exceeded"), model="m")
     fault = classify(closure, in_order([own], RULES))
     assert (fault.rule, fault.kind, fault.action, fault.because) == ("mine", "config", "escalate", "m: Quota {0} exceeded.")
+
+
+def test_rows_that_a_layer_holds_already_are_read_there_and_once() -> None:
+    last = Rule(id="last", fault="config", codes=(1011,), because="Mine.")
+    table = in_order([*CLEAR, last])
+    assert len(table) == len(in_order()) + 1
+    quota, other = (Closure(ending=Ending(code=1011, reason=reason)) for reason in ("quota exceeded", "UNAVAILABLE"))
+    assert [classify(closure, table).rule for closure in (quota, other)] == ["words-quota", "last"]
+    assert [rule.id for rule in in_order(CLEAR, VAGUE) if rule in CLEAR] == [rule.id for rule in CLEAR]
+
+
+def test_a_row_says_what_it_fits() -> None:
+    row = Rule(
+        id="x",
+        fault="server",
+        platforms=("gemini", "vertex"),
+        phases=("setup",),
+        codes=(1011, (4000, 4999)),
+        facts={"proven": False, "consecutive": 3},
+        words=("quota*", ("Model", "GONE")),
+    )
+    assert row.describe() == (
+        "gemini or vertex; phase setup; code 1011, 4000 to 4999; proven=false, consecutive>=3;"
+        ' says "quota*" or "Model" + "GONE"'
+    )
+    assert Rule(id="all", fault="server").describe() == ""
 
 
 def test_numbers_in_facts_are_at_least_so_large() -> None:

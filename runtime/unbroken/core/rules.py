@@ -1,8 +1,7 @@
-"""The rows that hold for every provider: what this side did itself, HTTP, RFC 6455, and for now the OpenAI Realtime API.
+"""The rows that hold for every provider, in the order in which they are read; for now also those of the OpenAI Realtime API.
 
-Sources: RFC 6455 section 7.4.1 and the IANA registry "WebSocket Close Code Number" for close codes, RFC 9110 section 15 and
-RFC 6585 for HTTP statuses. Codes 1004, 1005, 1006 and 1015 are never on the wire; they stand here because libraries report
-them.
+What is clear goes before what is vague: what this side knows itself, HTTP statuses that leave no doubt, clear words; then
+what history settles, vague words and gRPC statuses; last the numbers that services give for many reasons.
 """
 
 from __future__ import annotations
@@ -11,16 +10,12 @@ from collections.abc import Iterable
 from typing import Final
 
 from unbroken.core.classify import Rule
+from unbroken.core.codes import CLOSE_CODES, CREDENTIAL_ADVICE, HTTP, HTTP_VAGUE
+from unbroken.core.grpc import CLEAR_STATUSES, STATUSES, UNAVAILABLE
+from unbroken.core.history import HISTORY, UNPROVEN
+from unbroken.core.words import CLEAR_WORDS, ENDS, OVERLOAD, VAGUE_WORDS
 
-__all__ = ["OPENAI", "OWN", "PROTOCOLS", "in_order"]
-
-_RFC6455: Final = "RFC 6455 section 7.4.1"
-_IANA: Final = "IANA WebSocket close code registry"
-_HTTP: Final = "RFC 9110 section 15"
-_CREDENTIAL_ADVICE: Final = (
-    "Check the key or token of {model}, its permissions and the billing of its project, or put a target with other"
-    " credentials behind it."
-)
+__all__ = ["CLEAR", "LOCAL", "OPENAI", "OWN", "PROTOCOLS", "VAGUE", "in_order"]
 
 OWN: Final[tuple[Rule, ...]] = (
     Rule(
@@ -79,7 +74,7 @@ LOCAL: Final[tuple[Rule, ...]] = (
         causes=("eof",),
         fault="network",
         because="The connection ended without a close frame.",
-        source=f"{_RFC6455} (1006); google/adk-python#3035",
+        source="RFC 6455 section 7.4.1 (1006); google/adk-python#3035",
     ),
     Rule(
         id="tls",
@@ -87,7 +82,7 @@ LOCAL: Final[tuple[Rule, ...]] = (
         fault="network",
         because="The TLS handshake failed: {reason}",
         advice="Check this machine's certificates and clock, and whether something between here and the service opens TLS.",
-        source=f"{_RFC6455} (1015)",
+        source="RFC 6455 section 7.4.1 (1015)",
     ),
     Rule(
         id="proxy",
@@ -125,6 +120,7 @@ LOCAL: Final[tuple[Rule, ...]] = (
         fault="hung",
         because="The peer answered no ping and sent nothing.",
         confidence=0.8,
+        otherwise=("network",),
         source="googleapis/python-genai#2935: pongs were measured at 8 to 30 s",
     ),
     Rule(
@@ -147,6 +143,7 @@ LOCAL: Final[tuple[Rule, ...]] = (
         fault="hung",
         because="The model gave no reply to a finished turn.",
         confidence=0.8,
+        otherwise=("handle", "server"),
         source="googleapis/python-genai#2117; livekit/agents-js#1450",
     ),
     Rule(
@@ -169,7 +166,7 @@ LOCAL: Final[tuple[Rule, ...]] = (
         causes=("credential",),
         fault="auth",
         because="There was no credential to dial with: {reason}",
-        advice=_CREDENTIAL_ADVICE,
+        advice=CREDENTIAL_ADVICE,
         source="the provider's own look-up",
     ),
     Rule(
@@ -179,212 +176,11 @@ LOCAL: Final[tuple[Rule, ...]] = (
         because="This side's own code failed: {reason}",
         advice="This is a bug in unbroken or in a provider's plugin; please report it.",
         confidence=0.5,
-        source="unbroken",
+        otherwise=("input",),
+        source="unbroken; what the peer or the application sent may be what the code failed on",
     ),
 )
 """What ended the link on this side."""
-
-HTTP: Final[tuple[Rule, ...]] = (
-    Rule(
-        id="http-unauthorized",
-        http=(401,),
-        fault="auth",
-        because="The service refused the credential ({status}).",
-        advice=_CREDENTIAL_ADVICE,
-        source=_HTTP,
-    ),
-    Rule(
-        id="http-forbidden",
-        http=(402, 403),
-        fault="auth",
-        because="The service does not permit this with this credential ({status}).",
-        advice=_CREDENTIAL_ADVICE,
-        source=_HTTP,
-    ),
-    Rule(
-        id="http-proxy-credential",
-        http=(407,),
-        fault="network",
-        because="The proxy wants a credential ({status}).",
-        advice="Give the proxy's user and password in HTTPS_PROXY.",
-        source=_HTTP,
-    ),
-    Rule(
-        id="http-timeout",
-        http=(408, 425, 499),
-        fault="server",
-        because="The service did not get to this request ({status}).",
-        source="RFC 9110; RFC 8470; 499 is nginx's",
-    ),
-    Rule(
-        id="http-too-many",
-        http=(429,),
-        fault="quota",
-        because="The service takes no more requests for now ({status}).",
-        advice="Ask for more quota, or put a target with a quota of its own behind {model}.",
-        source="RFC 6585 section 4; honour Retry-After for that endpoint",
-    ),
-    Rule(
-        id="http-redirect",
-        http=((300, 399),),
-        fault="config",
-        because="The service has moved ({status}).",
-        advice="Use the endpoint's new address.",
-        source=_HTTP,
-    ),
-    Rule(
-        id="http-refused",
-        http=((400, 499),),
-        fault="config",
-        because="The service does not take such a request ({status}): wrong path or API version, most often.",
-        advice="Check the endpoint's URL and API version for {model}.",
-        source=_HTTP,
-    ),
-    Rule(
-        id="http-unable",
-        http=(501, 505),
-        fault="config",
-        because="The service cannot do what the upgrade asks for ({status}).",
-        advice="Check the endpoint's URL and API version for {model}.",
-        source=_HTTP,
-    ),
-    Rule(
-        id="http-server",
-        http=((500, 599),),
-        fault="server",
-        because="The service or something before it is out of order ({status}).",
-        source=_HTTP,
-    ),
-    Rule(
-        id="http-not-websocket",
-        http=((100, 299),),
-        fault="protocol",
-        because="Something answered that speaks no WebSocket ({status}).",
-        advice="Check the endpoint's URL; a captive portal or a proxy may have answered in the service's place.",
-        source="RFC 6455 section 4.1",
-    ),
-)
-"""Statuses of a refused upgrade, and of errors sent as a message."""
-
-CLOSE_CODES: Final[tuple[Rule, ...]] = (
-    Rule(
-        id="announced-close",
-        facts={"announced": True},
-        codes=(1000, 1001, 1005, 1006, 1008, 1011),
-        fault="planned",
-        because="The connection ended as the service had announced.",
-        confidence=0.9,
-        source="Gemini Live API: goAway, then ABORTED",
-    ),
-    Rule(
-        id="close-normal",
-        codes=(1000, 1005),
-        fault="planned",
-        because="The service ended the connection in good order.",
-        confidence=0.8,
-        source=f"{_RFC6455}; google/adk-python#4587",
-    ),
-    Rule(
-        id="close-going-away",
-        codes=(1001,),
-        fault="planned",
-        because="The service is going away from this connection, as in a shutdown or a move.",
-        source=_RFC6455,
-    ),
-    Rule(
-        id="close-restart",
-        codes=(1012,),
-        fault="planned",
-        because="The service restarts.",
-        source=_IANA,
-    ),
-    Rule(
-        id="close-abnormal",
-        codes=(1006,),
-        fault="network",
-        because="The connection ended without a close frame.",
-        source=_RFC6455,
-    ),
-    Rule(
-        id="close-tls",
-        codes=(1015,),
-        fault="network",
-        because="The TLS handshake failed.",
-        advice="Check this machine's certificates and clock.",
-        source=_RFC6455,
-    ),
-    Rule(
-        id="close-internal",
-        codes=(1011,),
-        fault="server",
-        because="The service met an internal error.",
-        confidence=0.6,
-        source=f"{_IANA}; what it means depends on the reason",
-    ),
-    Rule(
-        id="close-try-later",
-        codes=(1013,),
-        fault="server",
-        because="The service is overloaded and asks to try again later.",
-        source=_IANA,
-    ),
-    Rule(
-        id="close-gateway",
-        codes=(1014,),
-        fault="server",
-        because="A gateway before the service got no good answer from it.",
-        source=_IANA,
-    ),
-    Rule(
-        id="close-policy",
-        codes=(1008,),
-        fault="config",
-        because="The service refuses this by its policy: {reason}",
-        advice="Check model, setup and permissions of {model} against what the service says.",
-        confidence=0.5,
-        source=f"{_RFC6455}; used for nearly everything",
-    ),
-    Rule(
-        id="close-bad-data",
-        codes=(1003, 1007, 1010),
-        fault="config",
-        because="The service cannot use what it was sent: {reason}",
-        advice="Check the setup of {model} against what the service says.",
-        confidence=0.6,
-        source=_RFC6455,
-    ),
-    Rule(
-        id="close-too-big-for-peer",
-        codes=(1009,),
-        fault="input",
-        because="A message was larger than the service takes.",
-        source=_RFC6455,
-    ),
-    Rule(
-        id="close-unauthorized",
-        codes=(3000, 3003),
-        fault="auth",
-        because="The service refused the credential.",
-        advice=_CREDENTIAL_ADVICE,
-        source=_IANA,
-    ),
-    Rule(
-        id="close-timeout",
-        codes=(3008,),
-        fault="server",
-        because="The service waited too long for something.",
-        confidence=0.5,
-        source=f"{_IANA}; some services end a session's lifetime with it",
-    ),
-    Rule(
-        id="close-illegal",
-        codes=((0, 999), 1002, 1004, (1016, 2999)),
-        fault="protocol",
-        because="The connection was ended for a breach of the protocol, or in breach of it ({status}).",
-        source=f"{_RFC6455}, 7.4.2",
-    ),
-)
-"""Close codes, read only where no provider's row knows the words. 3001 to 4999 are private: "unknown" unless a row fits."""
 
 OPENAI: Final[tuple[Rule, ...]] = (
     Rule(
@@ -413,20 +209,30 @@ OPENAI: Final[tuple[Rule, ...]] = (
         words=("invalid_api_key", "account_deactivated"),
         fault="auth",
         because="The service refused the credential ({reason}).",
-        advice=_CREDENTIAL_ADVICE,
+        advice=CREDENTIAL_ADVICE,
         source="livekit-plugins-openai's list of fatal codes",
     ),
 )
 """The OpenAI Realtime API says in an error event why it ends a session; until there is a plugin its rows stand here."""
 
-PROTOCOLS: Final[tuple[Rule, ...]] = (*LOCAL, *OPENAI, *HTTP, *CLOSE_CODES)
+CLEAR: Final[tuple[Rule, ...]] = (*OPENAI, *HTTP, *CLEAR_WORDS, *CLEAR_STATUSES, *ENDS)
+"""What leaves little doubt. A provider's rows may hold these in their midst; then they are read there, before those rows of
+the provider that go by less."""
+
+VAGUE: Final[tuple[Rule, ...]] = (*HISTORY, *UNAVAILABLE, *OVERLOAD, *UNPROVEN, *STATUSES, *VAGUE_WORDS)
+"""What history settles, and what is only likely; see `CLEAR`."""
+
+PROTOCOLS: Final[tuple[Rule, ...]] = (*LOCAL, *CLEAR, *VAGUE, *HTTP_VAGUE, *CLOSE_CODES)
 """Read after the application's and the provider's rows."""
 
 
 def in_order(*layers: Iterable[Rule]) -> tuple[Rule, ...]:
     """Puts rows in the order in which `classify` reads them: `OWN`, then each layer, then `PROTOCOLS`.
 
+    A row that a layer holds already is read there, and once.
+
     Args:
         layers: the application's rows first, then the provider's.
     """
-    return (*OWN, *(rule for layer in layers for rule in layer), *PROTOCOLS)
+    rules = (*OWN, *(rule for layer in layers for rule in layer), *PROTOCOLS)
+    return tuple({id(rule): rule for rule in rules}.values())

@@ -18,7 +18,9 @@ from unbroken.core.fleet import Fleet
 
 pytestmark = pytest.mark.anyio
 
-SESSIONS = 1000
+SESSIONS = {"asyncio": 1000, "trio": 200}
+"""On trio fewer, since its part of the virtual time takes longer and there is nothing new to see."""
+
 RATE = 200
 """Samples per second; the least that speech can be told from silence by, so that an hour of it is small."""
 
@@ -63,10 +65,16 @@ class Service:
         heard = self.heard.setdefault(who, Counter())
         self.calls.append(call)
         call.say(ready=True)
+        turn = 0
         while True:
-            await call.hear(SECOND)
+            await call.take()
+            turn += len(call.heard)
             heard.update(array("h", bytes(call.heard)))
             call.heard.clear()
+            if turn < SECOND:
+                continue
+            turn -= SECOND
+            await anyio.sleep(0.5)  # models think; an answer that comes at once is not known to be one to what was just sent
             call.reply(ms=20, handle=f"{who}:{heard.total()}")
 
 
@@ -97,22 +105,23 @@ class Caller:
                     raise AssertionError(event.because)
 
 
-async def test_a_thousand_sessions_come_back_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_thousand_sessions_come_back_in_order(monkeypatch: pytest.MonkeyPatch, anyio_backend_name: str) -> None:
+    sessions = SESSIONS[anyio_backend_name]
     service, dice = Service(), random.Random(7)
     async with stage(one=service.on_dial) as it:
         it.profile = msgspec.structs.replace(it.profile, input_rate=RATE, catch_up=1000.0)
         monkeypatch.setattr(registry, "load", lambda group, name: it.provider)
         async with unbroken.Runtime(transport=it.transport, fleet=Fleet(), random=dice.random) as runtime:
-            callers = [Caller(runtime.open(it.target())) for _ in range(SESSIONS)]
+            callers = [Caller(runtime.open(it.target())) for _ in range(sessions)]
             async with anyio.create_task_group() as tasks:
                 for caller in callers:
                     tasks.start_soon(caller.listen)
-                await anyio.sleep(SESSIONS / PER_SECOND + 5)
+                await anyio.sleep(sessions / PER_SECOND + 5)
                 cut = anyio.current_time() + 10
                 for caller in callers:
                     tasks.start_soon(caller.speak, cut + 55)
                 await anyio.sleep(10)
-                assert len(service.accepted) == SESSIONS
+                assert len(service.accepted) == sessions
                 service.back_at = cut + AWAY
                 first_dial = len(it.dials)
                 for caller in callers:
@@ -129,12 +138,12 @@ async def test_a_thousand_sessions_come_back_in_order(monkeypatch: pytest.Monkey
     # no storm: the ceiling holds in every second, and after the first of them hardly anybody dials while nobody answers
     assert all(later - earlier >= 1.0 for earlier, later in zip(dials, dials[PER_SECOND:], strict=False))
     assert sum(cut + 1.0 < at < service.back_at for at in dials) <= 6
-    assert len(dials) <= SESSIONS * 1.05 + PER_SECOND
+    assert len(dials) <= sessions * 1.05 + PER_SECOND
 
     # fairness: all were cut at once, and nobody waited twice as long as the one in the middle
     waits = sorted(caller.recoveries[0].steps.total_ms for caller in callers)
     assert waits[-1] < 2 * statistics.median(waits)
-    assert waits[-1] < (AWAY + SESSIONS / PER_SECOND + 10) * 1000
+    assert waits[-1] < (AWAY + sessions / PER_SECOND + 10) * 1000
 
     # nothing is lost but what was too old to be replayed, and of that the sessions say all (who was whom is not asked)
     seconds = callers[0].seconds

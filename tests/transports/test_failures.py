@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
+import time
 
 import anyio
 import pytest
@@ -89,15 +90,50 @@ def test_a_reason_is_cut_at_whole_characters(text: str) -> None:
         ("120", 120.0),
         (" 1.5 ", 1.5),
         ("Fri, 06 Nov 2026 21:21:30 GMT", 90.0),
+        ("Friday, 06-Nov-26 21:21:30 GMT", 90.0),
+        ("Fri Nov  6 21:21:30 2026", 90.0),
+        ("Fri, 06 Nov 2026 23:21:30 +0200", 90.0),
         ("Fri, 06 Nov 2026 20:00:00 GMT", 0.0),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0),
+        ("Sat, 07 Nov 2026 21:20:00 GMT", 86_400.0),
+        ("999999999", 999_999_999.0),
         ("soon", None),
         ("-5", None),
+        ("+5", None),
+        ("1e3", None),
+        ("nan", None),
+        ("inf", None),
+        ("120, 60", None),
+        ("9" * 400, None),
         ("", None),
         ("Fri, 99 Nov 2026 20:00:00 GMT", None),
+        ("Fri, 06 Nov 99999 20:00:00 GMT", None),
+        ("Fri, 06 Nov 2026 20:00:00 +99999999999999999999", None),
     ],
 )
 def test_retry_after(value: str, seconds: float | None) -> None:
     assert retry_after(value, now=NOW) == seconds
+
+
+def test_a_date_without_a_zone_is_in_utc_wherever_this_machine_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "America/Lima")
+    time.tzset()
+    try:
+        assert retry_after("Fri Nov  6 21:21:30 2026", now=NOW) == 90.0
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@given(
+    st.one_of(
+        st.text(max_size=60),
+        st.from_regex(r"(Fri, )?[0-9]{1,3} Nov -?[0-9]{1,6} [0-9]{2}:[0-9]{2}(:[0-9]{2})?( [+-][0-9]{1,12}| GMT)?\Z"),
+    )
+)
+def test_no_retry_after_is_too_strange(value: str) -> None:
+    wait = retry_after(value, now=NOW)
+    assert wait is None or 0.0 <= wait < float("inf")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import email.utils
 import errno
 import http.client
@@ -127,8 +128,10 @@ def retry_after(value: str, *, now: float) -> float | None:
         return float(value)
     try:
         date = email.utils.parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # the second for a time zone of many digits
         return None
+    if date.tzinfo is None:  # RFC 9110 section 5.6.7: HTTP's dates are in UTC, also in the form that names no zone
+        date = date.replace(tzinfo=datetime.UTC)
     return max(0.0, date.timestamp() - now)
 
 

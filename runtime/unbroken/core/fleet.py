@@ -13,13 +13,17 @@ from unbroken.decisions import Closure, Fault, FaultKind, Situation, TargetState
 from unbroken.errors import ConfigError
 from unbroken.messages import Permit
 
-__all__ = ["QUOTA_COOL_DOWN", "RATE_COOL_DOWN", "Fleet", "cool_down", "is_retry"]
+__all__ = ["NOT_SERVED", "QUOTA_COOL_DOWN", "RATE_COOL_DOWN", "Fleet", "cool_down", "is_retry"]
 
 QUOTA_COOL_DOWN: Final = 60.0
 """Seconds for which a spent quota is left alone where the peer names no time; Gemini's quotas are per minute."""
 
 RATE_COOL_DOWN: Final = 5.0
 """The same for a rate that refills by itself, which a rule says by its action "retry"."""
+
+NOT_SERVED: Final = 300.0
+"""Seconds for which new sessions with another target leave one alone whose model is not served: each would lose a
+handshake there, and a retired model does not come back."""
 
 _OF_THE_TARGET: Final[frozenset[FaultKind]] = frozenset({"server", "hung", "network", "protocol", "unknown"})
 """Faults that say something about a target to every session; the others are of one session, its setup or its quota."""
@@ -116,6 +120,8 @@ class Fleet:
         if fault.kind == "quota":
             group = target.quota_group
             self._quotas[group] = max(self._quotas.get(group, 0.0), now + cool_down(fault))
+        if fault.kind == "model":
+            known.usable_after = max(known.usable_after, now + NOT_SERVED)
         if fault.kind not in _OF_THE_TARGET:
             if fault.kind not in _SAYS_NOTHING and closure.phase in ("setup", "live"):
                 known.breaker.answered(now)

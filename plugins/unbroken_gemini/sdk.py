@@ -129,6 +129,8 @@ def _client(
                 "no project for Vertex AI", fix="set GOOGLE_CLOUD_PROJECT, or give project= to unbroken_gemini.target"
             ) from None
         raise ConfigError(f"google-genai refuses these credentials: {error}") from None
+    except ImportError as error:  # httpx has its extras too: SOCKS is one
+        raise ConfigError(f"google-genai's HTTP client lacks a package for this environment: {error}") from None
     except exceptions.GoogleAuthError as error:
         raise MissingCredential(
             "no credentials for Vertex AI",

@@ -533,6 +533,18 @@ async def test_a_target_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
+async def test_what_was_seen_before_the_time_was_over_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with staged(monkeypatch, one=[ready]) as it:
+        report = await examine(it.target("one"), transport=it.transport, speak=True, timeout=5)
+    assert list(verdicts(report.targets[0]).items()) == [
+        ("setup", "ok"),
+        ("handshake", "ok"),
+        ("resumption", "warning"),
+        ("reply", "problem"),
+        ("timeout", "problem"),
+    ]
+
+
 async def test_own_checks_that_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     async def fails(*, online: bool) -> Sequence[Finding]:
         raise ZeroDivisionError("a secret")

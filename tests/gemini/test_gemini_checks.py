@@ -233,7 +233,7 @@ def test_an_announced_shutdown(until: str, verdict: str, said: str, monkeypatch:
 
 # -- The configuration ------------------------------------------------------------------------------------------------
 
-BOTH = {"input_audio_transcription": {}, "output_audio_transcription": {}}
+BOTH: dict[str, Any] = {"input_audio_transcription": {}, "output_audio_transcription": {}}
 
 
 @pytest.mark.parametrize(

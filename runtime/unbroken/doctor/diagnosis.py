@@ -11,7 +11,7 @@ from unbroken.abc import Finding
 from unbroken.config import Deadlines
 from unbroken.core.defaults import DEFAULTS
 from unbroken.decisions import Closure, Fault, FaultKind
-from unbroken.doctor.probe import HANDLE_WAIT, REPLY_WAIT, Seen
+from unbroken.doctor.probe import HANDLE_WAIT, Seen
 from unbroken.events import OutageBegan, Steps
 
 __all__ = ["diagnosed", "failure", "findings_of", "softened"]
@@ -173,9 +173,8 @@ def _reply(seen: Seen, *, since: float) -> Finding:
     if seen.tool:
         return Finding(check="reply", said=f"The model asked for the tool {seen.tool!r}, which was not called here.")
     if not seen.answered or seen.reply is None or seen.reply_at is None:
-        said = f"The model gave no whole reply within {REPLY_WAIT:g} s."
         fix = "Try again; where it stays so, try the setup without tools and instructions, or another model."
-        return Finding(check="reply", verdict="problem", said=said, fix=fix)
+        return Finding(check="reply", verdict="problem", said="The model gave no whole reply.", fix=fix)
     words = " ".join(seen.words.split())
     quoted = f": “{words[:80]}{'…' if len(words) > 80 else ''}”" if words else ""
     speech = f", {seen.reply.received_ms / 1000:.1f} s of speech" if seen.reply.received_ms else ""

@@ -81,7 +81,11 @@ async def examine(
     async with anyio.create_task_group() as tasks:
         for case in cases:
             tasks.start_soon(look_at, case)
-    common = [surroundings.machine(), *surroundings.route(targets, [case.provider for case in cases])]
+    providers = [case.provider for case in cases]
+    common = [surroundings.machine(), *surroundings.route(targets, providers)]
+    if online and transport is None and None in providers:
+        # a proxy may be what a provider's own client fails at before it can be asked for its host
+        common += [finding for finding in surroundings.way_out("any.example") if finding.verdict == "problem"]
     reports = [case.report() for case in cases]
     shared = _shared(reports)
     return Report(
@@ -159,16 +163,18 @@ class _Case:
         self._known = known
         if online:
             self._doing = "a link"
-            await probe(
-                self.target,
-                config=self._config,
-                rules=rules,
-                settings=settings,
-                transport=transport,
-                speak=speak,
-                seen=self._seen,
-            )
-            self._judge(provider, settings)
+            try:
+                await probe(
+                    self.target,
+                    config=self._config,
+                    rules=rules,
+                    settings=settings,
+                    transport=transport,
+                    speak=speak,
+                    seen=self._seen,
+                )
+            finally:  # what was seen until the time was over counts too
+                self._judge(provider, settings)
 
     def give_up(self, after: float) -> None:
         """Takes note that there was not enough time."""

@@ -30,12 +30,12 @@ from unbroken.events import (
 from unbroken.runtime import Runtime
 from unbroken.session import Session
 
-__all__ = ["HANDLE_WAIT", "REPLY_WAIT", "OneMoreTry", "Seen", "probe"]
+__all__ = ["HANDLE_WAIT", "OneMoreTry", "Seen", "probe"]
 
 HANDLE_WAIT: Final = 3.0
 """Seconds that the first resumption handle may take."""
 
-REPLY_WAIT: Final = 30.0
+_REPLY_WAIT: Final = 30.0
 """Seconds that a reply to `_ASKED` may take in all."""
 
 _ASKED: Final = "Please say hello in one short sentence."
@@ -176,6 +176,6 @@ async def _await_handle(session: Session, seen: Seen) -> None:
 
 async def _await_reply(session: Session, seen: Seen, answered: anyio.Event) -> None:
     seen.asked_at = anyio.current_time()
-    with suppress(SessionEscalated), anyio.move_on_after(REPLY_WAIT):
+    with suppress(SessionEscalated), anyio.move_on_after(_REPLY_WAIT):
         await session.send_text(_ASKED)
         await answered.wait()

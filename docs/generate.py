@@ -5,6 +5,8 @@ A page is a function that returns its text; `PAGES` names them. A test holds tha
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +22,7 @@ from unbroken.core.grpc import CLEAR_STATUSES, STATUSES, UNAVAILABLE
 from unbroken.core.history import HISTORY, UNPROVEN
 from unbroken.core.rules import LOCAL, OPENAI, OWN, PROTOCOLS, in_order
 from unbroken.core.words import CLEAR_WORDS, ENDS, OVERLOAD, VAGUE_WORDS
-from unbroken.decisions import Facts
+from unbroken.decisions import Escalate, Facts, FailOver, Fault, Finish, Retry, Situation, TargetState
 from unbroken.testing.closures import Known, known
 from unbroken_gemini.rules import RULES as GEMINI
 
@@ -108,7 +110,37 @@ def machine_page() -> str:
     )
 
 
-PAGES: Mapping[str, Callable[[], str]] = {"faults.md": faults, "machine.md": machine_page}
+def situation_page() -> str:
+    """Returns the page of what a policy is told and may answer, from the docstrings."""
+    head = (
+        f"# What a policy is told, and what it may answer\n\n{NOTE}\n"
+        "`decide(fault, situation)` is asked with a `Fault` and a `Situation`, and returns a `Retry`, a `FailOver`, an"
+        " `Escalate` or a `Finish`; [policies.md](policies.md) shows how. The kinds of faults are in"
+        " [faults.md](faults.md). A field that has a default may be left out in a test.\n"
+    )
+    told = (Fault, Situation, TargetState, Retry, FailOver, Escalate, Finish)
+    return "\n".join([head, *(_fields(struct) for struct in told)])
+
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "faults.md": faults,
+    "machine.md": machine_page,
+    "situation.md": situation_page,
+}
+
+
+def _fields(struct: type[msgspec.Struct]) -> str:
+    said, _, attributes = (inspect.getdoc(struct) or "").partition("\n\nAttributes:\n")
+    meanings = dict(re.findall(r"^    (\w+): ((?:.|\n {8})*)", attributes, re.MULTILINE))
+    rows = (
+        (
+            f"`{field.name}`",
+            "" if field.required else f"`{field.default!r}`",
+            " ".join(meanings[field.name].split()),
+        )
+        for field in msgspec.structs.fields(struct)
+    )
+    return f"## {struct.__name__}\n\n{said}\n\n" + _table(("field", "default", "meaning"), rows)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

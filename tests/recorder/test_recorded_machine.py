@@ -173,7 +173,7 @@ def _classified(closure: Closure, situation: Situation) -> tuple[unbroken.Fault,
 def test_a_call_comes_out_the_same() -> None:
     replayed = again(call_with_an_outage())
     assert (replayed.same, replayed.inputs, replayed.decisions) == (True, 12, 2)
-    assert [step.due for step in replayed.steps if step.due] == ["WAIT_OVER"], "a sign of life excused the other timer"
+    assert [step.due for step in replayed.steps if step.due] == [Input.WAIT_OVER], "a sign of life excused the other timer"
 
 
 @pytest.mark.parametrize(

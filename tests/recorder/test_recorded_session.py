@@ -17,7 +17,7 @@ from tests.session.stage import FRAME, Call, Stage, quiet, speech, stage
 import unbroken
 from unbroken import registry
 from unbroken.config import Settings
-from unbroken.core.machine import Input
+from unbroken.core.machine import Input, State
 from unbroken.core.policy import DefaultPolicy
 from unbroken.decisions import Decision, Escalate, Fault, Situation
 from unbroken.recorder import Replayed, replay
@@ -98,7 +98,7 @@ async def test_a_session_with_faults_is_decided_again(tmp_path: Path) -> None:
     assert (replayed.header.session, replayed.header.lost) == ("caller-7", 0)
     last = replayed.steps[-1].line
     assert isinstance(last, Fed)
-    assert last.state == "CLOSED"
+    assert last.state is State.CLOSED
 
 
 async def test_a_session_that_is_given_up_leaves_its_recording(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ async def test_a_bug_of_this_side_is_in_the_recording(monkeypatch: pytest.Monkey
     replayed = read(path)
     last = replayed.steps[-1].line
     assert isinstance(last, Fed)
-    assert (last.input, last.commands, replayed.same) == ("GO", None, True)
+    assert (last.input, last.commands, replayed.same) == (Input.GO, None, True)
 
 
 class Mine:

@@ -207,13 +207,19 @@ def test_what_is_no_recording_is_refused(lines: list[bytes], said: str) -> None:
     ("line", "said"),
     [
         (b"{", "line 3 is none of a recording: Input data was truncated"),
+        (
+            b'{"type":"feed","at":1,"input":"UP","state":"NEW","commands":["?"]}',
+            "line 3 is none of a recording: there is no command '?'",
+        ),
+        (b'{"type":"feed","at":1,"input":7,"state":"NEW"}', "line 3 is none of a recording: there is no input 7"),
+        (b"[]", "line 3 is none of a recording: Expected `object`, got `array`"),
         (b'{"type": "what"}', "line 3 is none of a recording: Invalid value 'what' - at `$.type`"),
         (b'{"type": "feed", "at": "soon"}', "line 3 is none of a recording: Expected `float`, got `str` - at `$.at`"),
         (b'{"type":"feed","at":1,"input":"UPP","state":"NEW"}', "line 3 is none of a recording: there is no input 'UPP'"),
         (b'{"type":"end","lines":3}', "line 3 has no place there: a recording begins once and ends once"),
         (
             b'{"type":"checkpoint","state":"N","last":"UP","timers":{},"asked_at":0,"handover_from":0}',
-            "line 3 is none of a recording: there is no state or input 'N'",
+            "line 3 is none of a recording: there is no state 'N'",
         ),
     ],
 )

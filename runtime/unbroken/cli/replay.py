@@ -14,7 +14,7 @@ from unbroken import registry
 from unbroken.abc import Policy
 from unbroken.cli import Subparsers
 from unbroken.core.classify import Rule
-from unbroken.core.machine import DOING, LIVE, Input, State
+from unbroken.core.machine import DOING, LIVE, Command, Input, State
 from unbroken.decisions import Decision, Escalate, FailOver, Finish, Retry
 from unbroken.errors import ConfigError
 from unbroken.recorder import Replayed, Step, header_of, replay
@@ -45,17 +45,15 @@ _WIDE: Final = 100
 _FOLDED: Final = {"handshake": 2, "talk": 3}
 """Steps from which on they are told as one."""
 
-_UP: Final = {state.name for state in LIVE}
-_COMING_UP: Final = {state.name for state in DOING}
 
 _SHOWN: Final = 10
 """Differences that are listed at the end."""
 
 _COUNTED: Final = {
-    "SPEECH_BEGAN": "speech",
-    "TURN_ENDED": "turn",
-    "REPLY_BEGAN": "reply",
-    "TOOL_CALLED": "tool call",
+    Input.SPEECH_BEGAN: "speech",
+    Input.TURN_ENDED: "turn",
+    Input.REPLY_BEGAN: "reply",
+    Input.TOOL_CALLED: "tool call",
 }
 """What is counted of a conversation that is told as one."""
 
@@ -129,8 +127,8 @@ def _rows(own: Sequence[Rule]) -> Callable[[str], Sequence[Rule]]:
 
 def _said(step: Step, began: float) -> str:
     match step.line:
-        case Fed(input=name):
-            return Input[name].value
+        case Fed(input=happened):
+            return happened.value
         case Waited(until=until):
             return f"decided: dial at {until - began:.3f} s"
         case Announced(time_left=seconds):
@@ -142,19 +140,15 @@ def _said(step: Step, began: float) -> str:
         case Lagged(paused=paused):
             return "the application takes no events" if paused else "the application takes its events again"
         case Expired():
-            return Input[step.due].value if step.due else "a timer ran out, and nothing was amiss"
+            return step.due.value if step.due is not None else "a timer ran out, and nothing was amiss"
         case _:
             return ""
-
-
-def _state(name: str) -> str:
-    return State[name].value if name in State.__members__ else name
 
 
 def _commands(line: Taken) -> str:
     if line.commands is None:
         return "refused"
-    return ", ".join(command.lower().replace("_", " ") for command in line.commands)
+    return ", ".join(command.name.lower().replace("_", " ") for command in line.commands)
 
 
 def _decision(decision: Decision, targets: Sequence[str]) -> tuple[str, str]:
@@ -185,9 +179,9 @@ def _folded(steps: Sequence[Step]) -> str:
     """Tells several steps as one."""
     fed = [step.line.input for step in steps if isinstance(step.line, Fed)]
     if _kind(steps[0]) == "handshake":
-        return ", ".join(name.lower() for name in fed)
+        return ", ".join(happened.name.lower() for happened in fed)
     counts = Counter(fed)
-    parts = [_plural(counts[name], noun) for name, noun in _COUNTED.items() if counts[name]]
+    parts = [_plural(counts[happened], noun) for happened, noun in _COUNTED.items() if counts[happened]]
     return f"{', '.join(parts) or 'nothing new'} in {steps[-1].line.at - steps[0].line.at:.1f} s"
 
 
@@ -196,11 +190,11 @@ def _kind(step: Step) -> str:
     line = step.line
     if step.differs or step.skipped or not isinstance(line, Fed | Useful | Expired | Outage):
         return ""
-    if line.commands is None or set(line.commands) - {"PING"}:
+    if line.commands is None or set(line.commands) - {Command.PING}:
         return ""
-    if step.before in _COMING_UP and line.state in _COMING_UP and line.state != step.before:
+    if step.before in DOING and line.state in DOING and line.state is not step.before:
         return "handshake"
-    return "talk" if line.state == step.before or (line.state in _UP and step.before in _UP) else ""
+    return "talk" if line.state is step.before or (line.state in LIVE and step.before in LIVE) else ""
 
 
 def _groups(steps: Sequence[Step]) -> Iterator[Sequence[Step]]:
@@ -276,14 +270,14 @@ class _Page:
             )
         )
 
-    def _row(self, at: float, said: str, *, before: str, line: Taken | Answered | Started, quiet: bool) -> None:
+    def _row(self, at: float, said: str, *, before: State, line: Taken | Answered | Started, quiet: bool) -> None:
         from rich.table import Table
         from rich.text import Text
 
         assert isinstance(line, Taken)
         wide = self._console.width >= _WIDE
-        state, before = _state(line.state), _state(before)
-        moved = f"{before} → {state}" if wide and before != state else f"→ {state}" if before != state else state
+        state = line.state.value
+        moved = state if line.state is before else f"{before.value} → {state}" if wide else f"→ {state}"
         grid = Table.grid(padding=(0, 1), expand=True)
         grid.add_column(width=9, justify="right")
         grid.add_column(ratio=1)

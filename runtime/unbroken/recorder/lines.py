@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from typing import Any, Final, TypeAlias, cast
 
 import msgspec
@@ -80,36 +81,20 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="r
 class Checked(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="checkpoint"):
     """Where the machine stood between the line before and the line after. See `Checkpoint` for the fields."""
 
-    state: str
-    last: str
-    timers: Mapping[str, float]
+    state: State
+    last: Input
+    timers: Mapping[Input, float]
     asked_at: float
     handover_from: float
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> Checked:
-        """Writes a checkpoint with the names of its members."""
-        return cls(
-            state=checkpoint.state.name,
-            last=checkpoint.last.name,
-            timers={timer.name: due for timer, due in checkpoint.timers.items()},
-            asked_at=checkpoint.asked_at,
-            handover_from=checkpoint.handover_from,
-        )
+        """Makes a line of a checkpoint."""
+        return cls(**msgspec.structs.asdict(checkpoint))
 
     def checkpoint(self) -> Checkpoint:
-        """Reads it back.
-
-        Raises:
-            KeyError: there is no such state or input.
-        """
-        return Checkpoint(
-            state=State[self.state],
-            last=Input[self.last],
-            timers={Input[timer]: due for timer, due in self.timers.items()},
-            asked_at=self.asked_at,
-            handover_from=self.handover_from,
-        )
+        """Returns the checkpoint."""
+        return Checkpoint(**msgspec.structs.asdict(self))
 
 
 class Taken(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="type"):
@@ -122,15 +107,14 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="type
     """
 
     at: float
-    commands: tuple[str, ...] | None = ()
-    state: str
+    commands: tuple[Command, ...] | None = ()
+    state: State
 
     def put(self, machine: Machine) -> tuple[Command, ...]:
         """Does the same with another machine.
 
         Raises:
             IllegalInput: that one refuses it.
-            KeyError: there is no such input.
         """
         raise NotImplementedError
 
@@ -138,11 +122,11 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="type
 class Fed(Taken, frozen=True, kw_only=True, gc=False, tag="feed"):
     """`Machine.feed`."""
 
-    input: str
+    input: Input
 
     def put(self, machine: Machine) -> tuple[Command, ...]:
         """Does the same with another machine."""
-        return machine.feed(Input[self.input], self.at)
+        return machine.feed(self.input, self.at)
 
 
 class Waited(Taken, frozen=True, kw_only=True, gc=False, tag="wait"):
@@ -273,24 +257,48 @@ def decode(line: str | bytes) -> Line:
     Raises:
         ValueError: it is none; the text says why.
     """
-    read: Line = msgspec.convert(msgspec.json.decode(line), Line, strict=False)
+    said = msgspec.json.decode(line)
+    if isinstance(said, dict):
+        said = _members(cast("dict[str, Any]", said))
+    read: Line = msgspec.convert(said, Line, strict=False)
     return read
 
 
 def plain(value: object) -> Any:
-    """Returns a struct as dicts, lists and what JSON can say: long texts cut, infinite numbers as strings."""
-    return _plain(msgspec.to_builtins(value))
-
-
-def _plain(value: object) -> object:
+    """Returns a struct as dicts, lists and what JSON can say: enums by name, long texts cut, infinite numbers as strings."""
     match value:
         case float() if not math.isfinite(value):
             return str(value)
         case str():
             return value[:LONGEST].encode(errors="replace").decode()  # half a surrogate pair cannot be written
-        case dict():
-            return {key: _plain(item) for key, item in cast("Mapping[str, object]", value).items()}
+        case Enum():
+            return value.name
+        case msgspec.Struct():
+            told = {name: plain(getattr(value, name)) for name in value.__struct_fields__}
+            config = value.__struct_config__
+            return {config.tag_field: config.tag, **told} if config.tag_field is not None else told
+        case Mapping():
+            return {plain(key): plain(item) for key, item in cast("Mapping[object, object]", value).items()}
         case list() | tuple():
-            return [_plain(item) for item in cast("Sequence[object]", value)]
+            return [plain(item) for item in cast("Sequence[object]", value)]
         case _:
             return value
+
+
+def _members(said: dict[str, Any]) -> dict[str, Any]:
+    """Puts an enum's value, which is what msgspec reads, in the place of its name."""
+    read = dict(said)
+    for field, kind in (("state", State), ("input", Input), ("last", Input)):
+        if field in said:
+            read[field] = _member(kind, said[field])
+    if isinstance(said.get("commands"), list):
+        read["commands"] = [_member(Command, name) for name in said["commands"]]
+    if isinstance(said.get("timers"), dict):
+        read["timers"] = {_member(Input, name): due for name, due in said["timers"].items()}
+    return read
+
+
+def _member(kind: type[Enum], name: object) -> object:
+    if name not in kind.__members__:
+        raise ValueError(f"there is no {kind.__name__.lower()} {name!r}")
+    return kind[str(name)].value

@@ -71,9 +71,9 @@ class RecordedMachine(Machine):
         try:
             commands = super().feed(happened, now)
         except IllegalInput:
-            self.keep(Fed(at=now, input=happened.name, commands=None, state=self.state.name))
+            self.keep(Fed(at=now, input=happened, commands=None, state=self.state))
             raise
-        self.keep(Fed(at=now, input=happened.name, commands=_names(commands), state=self.state.name))
+        self.keep(Fed(at=now, input=happened, commands=commands, state=self.state))
         return commands
 
     def wait(self, until: float, now: float) -> tuple[Command, ...]:
@@ -81,36 +81,35 @@ class RecordedMachine(Machine):
         try:
             commands = super().wait(until, now)
         except IllegalInput:
-            self.keep(Waited(at=now, until=until, commands=None, state=self.state.name))
+            self.keep(Waited(at=now, until=until, commands=None, state=self.state))
             raise
-        self.keep(Waited(at=now, until=until, commands=_names(commands), state=self.state.name))
+        self.keep(Waited(at=now, until=until, commands=commands, state=self.state))
         return commands
 
     def announce(self, time_left: float, now: float) -> None:
         """See `Machine.announce`."""
         super().announce(time_left, now)
-        self.keep(Announced(at=now, time_left=time_left, state=self.state.name))
+        self.keep(Announced(at=now, time_left=time_left, state=self.state))
 
     def useful(self, up_since: float, now: float) -> None:
         """See `Machine.useful`."""
         super().useful(up_since, now)
-        self.keep(Useful(at=now, up_since=up_since, state=self.state.name))
+        self.keep(Useful(at=now, up_since=up_since, state=self.state))
 
     def outage(self, began: float) -> None:
         """See `Machine.outage`."""
         super().outage(began)
-        self.keep(Outage(at=began, state=self.state.name))
+        self.keep(Outage(at=began, state=self.state))
 
     def lag(self, now: float, *, paused: bool) -> None:
         """See `Machine.lag`."""
         super().lag(now, paused=paused)
-        self.keep(Lagged(at=now, paused=paused, state=self.state.name))
+        self.keep(Lagged(at=now, paused=paused, state=self.state))
 
     def expire(self, now: float, *, sign_at: float = -math.inf, output_at: float = -math.inf) -> tuple[Command, ...]:
         """See `Machine.expire`."""
         commands = super().expire(now, sign_at=sign_at, output_at=output_at)
-        said, state = _names(commands), self.state.name
-        self.keep(Expired(at=now, sign_at=sign_at, output_at=output_at, commands=said, state=state))
+        self.keep(Expired(at=now, sign_at=sign_at, output_at=output_at, commands=commands, state=self.state))
         return commands
 
     def keep(self, entry: Entry) -> None:
@@ -249,10 +248,6 @@ class Recording:
             with suppress(OSError):
                 partial.unlink()
             raise
-
-
-def _names(commands: Sequence[Command]) -> tuple[str, ...]:
-    return tuple([command.name for command in commands]) if commands else ()
 
 
 def _version() -> str:

@@ -9,7 +9,7 @@ import msgspec
 
 from unbroken.abc import Policy
 from unbroken.core.classify import Rule, classify
-from unbroken.core.machine import IllegalInput, Machine
+from unbroken.core.machine import Command, IllegalInput, Input, Machine, State
 from unbroken.core.policy import DefaultPolicy, bounded, first_target, flaw
 from unbroken.core.rules import in_order
 from unbroken.decisions import Decision, Fault, Situation
@@ -43,8 +43,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         number: of the line in the file, from 1.
         line: what was recorded.
-        before: the state's name before it, as recorded.
-        due: of a timer that ran out: the input's name that the machine took; "": a sign of life excused it.
+        before: the state before it, as recorded.
+        due: of a timer that ran out: the input that the machine took; None: a sign of life excused it.
         fault: of a decision: what the rules make of the closure now.
         decision: of a decision: what the policy decides now; None: it is not here, and the decision stands as recorded.
         differs: what is different now, in one sentence; "": nothing is.
@@ -53,8 +53,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
     number: int
     line: Entry
-    before: str
-    due: str = ""
+    before: State
+    due: Input | None = None
     fault: Fault | None = None
     decision: Decision | None = None
     differs: str = ""
@@ -128,7 +128,7 @@ class _Again:
         self._policy = policy
         self._rules = rules
         self._machine: Machine | None = None
-        self._state = ""
+        self._state = State.NEW
         self._steps: list[Step] = []
         self._differences: list[str] = []
         self._inputs = 0
@@ -162,16 +162,12 @@ class _Again:
                 self._put(number, line)
 
     def _check(self, number: int, line: Checked) -> None:
-        try:
-            checkpoint = line.checkpoint()
-        except KeyError as error:
-            raise ConfigError(f"line {number} is none of a recording: there is no state or input {error}") from error
         if self._machine is not None:
             now = Checked.of(self._machine.checkpoint())
             if plain(now) != plain(line):
                 self._differ(number, f"the machine stands otherwise than at the checkpoint: {_contrast(line, now)}")
         self._machine = Machine(self._header.settings)
-        self._machine.restore(checkpoint)
+        self._machine.restore(line.checkpoint())
         self._state = line.state
 
     def _put(self, number: int, line: Taken) -> None:
@@ -180,8 +176,8 @@ class _Again:
             self._steps.append(Step(number=number, line=line, before=before, skipped=True))
             return
         self._inputs += 1
-        commands = _put(number, line, self._machine)
-        state = self._machine.state.name
+        commands = _put(line, self._machine)
+        state = self._machine.state
         differs = ""
         if (commands, state) != (line.commands, line.state):
             differs = f"it comes to {_result(commands, state)}; recorded is {_result(line.commands, line.state)}"
@@ -227,20 +223,18 @@ class _Again:
         self._differences.append(f"line {number}{when}: {what}")
 
 
-def _put(number: int, line: Taken, machine: Machine) -> tuple[str, ...] | None:
+def _put(line: Taken, machine: Machine) -> tuple[Command, ...] | None:
     try:
-        return tuple(command.name for command in line.put(machine))
+        return line.put(machine)
     except IllegalInput:
         return None
-    except KeyError as error:
-        raise ConfigError(f"line {number} is none of a recording: there is no input {error}") from error
 
 
-def _due(line: Taken, before: str, machine: Machine | None) -> str:
+def _due(line: Taken, before: State, machine: Machine | None) -> Input | None:
     if machine is None or not isinstance(line, Expired) or not line.commands:
-        return ""
-    excused = line.commands == ("PING",) and line.state == before
-    return "" if excused else machine.last.name
+        return None
+    excused = line.commands == (Command.PING,) and line.state is before
+    return None if excused else machine.last
 
 
 def _settled(policy: Policy, fault: Fault, situation: Situation) -> Decision:
@@ -309,9 +303,9 @@ def header_of(text: str | bytes) -> Header:
 # -- telling apart ----------------------------------------------------------------------------------------------------
 
 
-def _result(commands: Sequence[str] | None, state: str) -> str:
-    said = "a refusal" if commands is None else ", ".join(commands) or "no command"
-    return f"{state} with {said}"
+def _result(commands: Sequence[Command] | None, state: State) -> str:
+    said = "a refusal" if commands is None else ", ".join(command.name for command in commands) or "no command"
+    return f"{state.name} with {said}"
 
 
 def _different(what: str, then: msgspec.Struct, now: msgspec.Struct) -> str:

@@ -12,11 +12,11 @@ import anyio
 import anyio.abc
 import msgspec
 import pytest
-from tests.session.stage import Call, Stage, stage
+from tests.session.stage import Call, Stage, StageProvider, stage
 
 import unbroken
 from unbroken import registry
-from unbroken.abc import Finding, Provider
+from unbroken.abc import Finding, Profile, Provider
 from unbroken.config import Target
 from unbroken.decisions import Closure, FaultKind
 from unbroken.doctor import ProblemsFound, Report, TargetReport, examine
@@ -350,8 +350,20 @@ async def test_a_target_that_no_session_fails_over_to() -> None:
         route = [service.target(thinking), service.target(MODEL)]
         report = await examine(route, transport=service.transport, config=config, online=False)
     assert "failover" not in verdicts(report.targets[0])
+    assert found(report.targets[1], "config").said == "gemini-3.8-live refuses thinkingConfig.thinkingLevel."
     assert found(report.targets[1], "failover").verdict == "warning"
-    assert "refuses thinkingConfig.thinkingLevel" in found(report.targets[1], "failover").fix
+    assert found(report.targets[1], "failover").said == (
+        "No session fails over to this target, whose model does not suit the config."
+    )
+
+
+async def test_a_target_that_is_unfit_by_its_providers_word_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with staged(monkeypatch, one=[ready], two=[ready]) as it:
+        it.unfit = "It calls no tools."
+        first, second = (await examine([it.target("one"), it.target("two")], transport=it.transport)).targets
+    assert "failover" not in verdicts(first)
+    assert found(second, "failover").said == "No session fails over to this target: It calls no tools."
+    assert found(second, "failover").fix == "Give this target a config of its own, or leave it out of the route."
 
 
 async def test_targets_of_different_rates(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -442,6 +454,16 @@ async def test_a_request_that_makes_no_sense(route: Sequence[str] | str, options
 # -- On a stage: what the simulated service does not do ---------------------------------------------------------------
 
 
+class Unfit(StageProvider):
+    def __init__(self, host: str, profile: Profile, unfit: str) -> None:
+        super().__init__(host, profile)
+        self._unfit = unfit
+
+    @property
+    def unfit(self) -> str:
+        return self._unfit
+
+
 class Staged(Stage):
     """A stage whose providers may have profiles of their own, checks that fail or hang, or cannot be built."""
 
@@ -450,11 +472,12 @@ class Staged(Stage):
         self.profiles: dict[str, Any] = {}
         self.broken: set[str] = set()
         self.check: Any = None
+        self.unfit = ""
 
     def build(self, target: Target, *, config: Any) -> Provider:
         if target.model in self.broken:
             raise KeyError(target.model)
-        provider = self.provider(target, config=config)
+        provider = Unfit(target.model, self.profile, self.unfit)
         provider.profile = self.profiles.get(target.model, self.profile)
         if self.check is not None:
             provider.check = self.check  # type: ignore[method-assign]

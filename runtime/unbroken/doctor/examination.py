@@ -156,8 +156,12 @@ class _Case:
             return
         known = [*await _own_checks(provider, online=online and transport is None)]
         if provider.unfit and not self._first:
-            said = "No session fails over to this target, whose model does not suit the config."
-            known.append(Finding(check="failover", verdict="warning", said=said, fix=provider.unfit))
+            told = any(finding.check == "config" and finding.verdict != "ok" for finding in known)
+            why = ", whose model does not suit the config." if told else f": {provider.unfit}"
+            fix = "Give this target a config of its own, or leave it out of the route."
+            known.append(
+                Finding(check="failover", verdict="warning", said=f"No session fails over to this target{why}", fix=fix)
+            )
         if online and transport is None:
             known += surroundings.way_out(provider.host)
         self._known = known

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -33,8 +32,8 @@ def report_tables(report: Report) -> RenderableType:
     return Group(*parts, Text(""), _verdict(report))
 
 
-def _heading(name: str, platform: str = "") -> RenderableType:
-    return Padding(Text.assemble((name, "bold"), (f"  {platform}" if platform else "", "dim")), (1, 0, 0, 1), expand=False)
+def _heading(name: str, platform: str = "") -> Text:
+    return Text.assemble("\n ", (name, "bold"), (f"  {platform}" if platform else "", "dim"))
 
 
 def _table(findings: Sequence[Finding]) -> Table:
@@ -58,7 +57,7 @@ def _verdict(report: Report) -> Text:
     targets = _counted(len(report.targets), "target")
     if report.verdict == "problem":
         bad = sum(target.verdict == "problem" for target in report.targets)
-        where = f" at {bad} of {targets}" if bad else ""
+        where = f", at {bad} of {targets}" if bad and len(report.targets) > 1 else ""
         text = f" CALLS WOULD BREAK  {_counted(problems, 'problem')}{where}"
     else:
         text = f" CALLS WORK  {targets}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from importlib import metadata
@@ -110,13 +111,72 @@ def test_people_get_a_panel(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     for said in (
         'close 1007 "Request [bold]contains" in phase setup, gemini',
         "handle  the resumption handle was refused or is poisoned",
-        "gemini-resume-refused  sure to 80%: other ends look like it",
+        "gemini-resume-refused  80% sure",
+        "or else   config or model: such ends look the same",
         "discuss.ai.google.dev/t/186392",
         "retry  by step handle-fresh",
         "with the history told again",
         "Assumed: the session holds history",
     ):
         assert said in out
+
+
+def test_an_end_that_is_not_certain_says_what_would_tell(capsys: pytest.CaptureFixture[str]) -> None:
+    words = "explain --json --platform gemini --phase setup --code 1011 --fact sibling_well=true --reason"
+    status, out, _ = run(*words.split(), "Internal error encountered.", capsys=capsys)
+    answer = json.loads(out)
+    assert (status, answer["fault"], answer["confidence"], answer["otherwise"]) == (0, "server", 0.5, ["model", "quota"])
+    assert [(case["facts"], case["fault"], case["rule"]) for case in answer["unless"]] == [
+        ({"unserved": True}, "model", "gemini-unserved"),
+        ({"resumed": True}, "handle", "gemini-resume-while-open"),
+        ({"consecutive": 2}, "model", "unproven-beside-well"),
+    ]
+    told = ["--fact", "unserved=false", "--fact", "consecutive=1", "--fact", "resumed=false"]
+    status, out, _ = run(*words.split(), "Internal error encountered.", *told, capsys=capsys)
+    assert json.loads(out)["unless"] == [], "what was told is not asked again"
+
+
+def test_what_would_tell_is_shown_to_people(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = run("explain", "--phase", "live", "--code", "1011", "--reason", "Internal error", capsys=capsys)
+    assert "│ unless    announced=true: then planned, by announced-close " in out
+    assert "│           sibling_well=true and consecutive=2: then server and failover, by " in out
+
+
+def test_the_rules_of_a_platform_are_listed_in_order(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    status, out, _ = run("explain", "--list", "--platform", "vertex", capsys=capsys)
+    names = [line.split()[0] for line in out.splitlines() if line.startswith(" ") and line[1:2].isalpha()]
+    assert status == 0
+    assert [
+        name for name in names if name in ("own-close", "gemini-quota", "words-quota", "vertex-unserved", "close-normal")
+    ] == [
+        "own-close",
+        "gemini-quota",
+        "words-quota",
+        "vertex-unserved",
+        "close-normal",
+    ]
+    assert "gemini-unserved" not in names
+    assert "openai-rate" not in names
+    assert max(len(line) for line in out.splitlines()) <= 100
+
+
+def test_listed_as_json_a_rule_has_all_its_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = run("explain", "--list", "--json", capsys=capsys)
+    rows = {row["id"]: row for row in json.loads(out)}
+    assert status == 0
+    assert rows["close-timeout"] == {
+        "id": "close-timeout",
+        "fault": "server",
+        "codes": [3008],
+        "because": "The service waited too long for something.",
+        "confidence": 0.5,
+        "otherwise": ["planned"],
+        "source": "IANA WebSocket close code registry; some services end a session's lifetime with it",
+    }
 
 
 def test_the_cause_may_be_written_with_a_hyphen(capsys: pytest.CaptureFixture[str]) -> None:

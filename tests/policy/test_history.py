@@ -95,6 +95,13 @@ def test_a_model_that_fails_beside_a_sibling_that_is_well_is_left_at_the_second(
     assert isinstance(alone[1], Retry)
 
 
+def test_beside_a_sibling_that_is_well_a_model_that_never_worked_is_left_at_the_second() -> None:
+    faults = [settled("", platform="any", facts=Facts(sibling_well=True, consecutive=n))[0] for n in (1, 2, 3)]
+    assert [fault.kind for fault in faults] == ["server", "model", "model"]
+    alone = settled("", platform="any", facts=Facts(consecutive=3))[0]
+    assert faults[1].confidence > alone.confidence, "an outage would have met the sibling too"
+
+
 def test_a_lifetime_that_ends_beside_a_well_sibling_is_planned() -> None:
     facts = Facts(sibling_well=True, consecutive=2, useful=True)
     assert settled("Deadline expired before operation could complete.", phase="live", facts=facts)[0].kind == "planned"

@@ -178,6 +178,12 @@ def test_a_row_says_what_it_fits() -> None:
         ' says "quota*" or "Model" + "GONE"'
     )
     assert Rule(id="all", fault="server").describe() == ""
+    many = Rule(id="many", fault="server", words=("a", "b", "c", "d"))
+    assert [many.describe(words=n) for n in (3, 2, None)] == [
+        'says "a" or "b" or "c" or "d"',
+        'says "a" or "b" or 2 more',
+        'says "a" or "b" or "c" or "d"',
+    ]
 
 
 def test_numbers_in_facts_are_at_least_so_large() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
@@ -14,7 +14,7 @@ from unbroken import registry
 from unbroken.cli import Subparsers
 from unbroken.core.classify import Rule, classify
 from unbroken.core.defaults import DEFAULTS
-from unbroken.core.rules import PROTOCOLS, in_order
+from unbroken.core.rules import OWN, PROTOCOLS, in_order
 from unbroken.decisions import (
     CAUSES,
     PHASES,
@@ -49,6 +49,14 @@ _OF_THE_ENDING: Final = {"confirmed": True, "retry_after": 0.0}
 
 _KNOWN: Final[dict[str, bool | int | float]] = {**msgspec.structs.asdict(Facts()), **_OF_THE_ENDING}
 
+_READ: Final = (
+    "The first row that fits names the fault; where none fits it is unknown. Words are whole words, * any ending, + joins"
+    " what has to occur together; --json has them all, with advice and sources."
+)
+
+_WIDEST: Final = 120
+"""Columns: lines longer than that are hard to read, however wide the terminal is."""
+
 _COLOURS: Final[dict[Action, str]] = {"retry": "green", "failover": "yellow", "escalate": "red", "finish": "blue"}
 
 
@@ -58,7 +66,8 @@ def add(subparsers: Subparsers) -> None:
         "explain",
         help="what the end of a connection means, and what is done about it",
         description="Says what the end of a connection means, by which rule, and what a policy does about it.",
-        epilog="example: unbroken explain --platform gemini --phase setup --code 1011 --reason 'You exceeded your quota'",
+        epilog="A fault that is not certain says what else it may be, and which facts would tell. Example: unbroken explain"
+        " --platform gemini --phase setup --code 1011 --reason 'You exceeded your quota'",
     )
     parser.add_argument("--code", type=int, metavar="N", help="the close code that came")
     parser.add_argument("--reason", default="", metavar="TEXT", help="the close reason, or a part of it")
@@ -80,24 +89,37 @@ def add(subparsers: Subparsers) -> None:
         "--rules", metavar="NAME", action="append", default=[], help="rows that are read first, by the name of their set"
     )
     parser.add_argument("--policy", metavar="NAME", default="default", help="which policy decides (default: default)")
+    parser.add_argument(
+        "--list", action="store_true", help="explain nothing, but print the platform's rules in the order they are read in"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    rules = in_order(_rows(arguments.platform, arguments.rules))
+    if arguments.list:
+        listed = [rule for rule in rules if not rule.platforms or arguments.platform in rule.platforms]
+        _answer(arguments, [_row(rule) for rule in listed], lambda: _table(listed))
+        return 0
     facts = _facts(arguments.fact)
     closure = _closure(arguments, facts)
-    rules = in_order(_rows(arguments.platform, arguments.rules))
     fault = classify(closure, rules)
     decision = registry.policy(arguments.policy).decide(fault, situation(closure))
-    source = next((rule.source for rule in rules if rule.id == fault.rule), "")
-    if arguments.json:
-        print(json.dumps(_plain(fault, decision, source), indent=2, ensure_ascii=False))
-    else:
-        from rich.console import Console
-
-        Console(highlight=False).print(_panel(closure, fault, decision, source))
+    rule = next((rule for rule in rules if rule.id == fault.rule), Rule(id=fault.rule, fault=fault.kind))
+    unless = _unless(closure, fault, rules, told=facts)
+    _answer(arguments, _plain(fault, decision, rule, unless), lambda: _panel(closure, fault, decision, rule, unless))
     return 0
+
+
+def _answer(arguments: argparse.Namespace, plain: object, picture: Callable[[], RenderableType]) -> None:
+    if arguments.json:
+        print(json.dumps(plain, indent=2, ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    console.print(picture(), width=min(console.width, _WIDEST))
 
 
 # -- what was asked ---------------------------------------------------------------------------------------------------
@@ -106,9 +128,10 @@ def _run(arguments: argparse.Namespace) -> int:
 def _rows(platform: str, named: Sequence[str]) -> Sequence[Rule]:
     """Returns the rows that were named, and those of the providers that serve a platform."""
     own, providers = registry.rules(named), registry.providers_rules().values()
+    everyones = {rule.id for rule in PROTOCOLS}  # a provider's rows hold some of them
     platforms = {name for rows in (own, *providers, PROTOCOLS) for rule in rows for name in rule.platforms}
     _one_of("platform", platform, {"any", *platforms})
-    served = (rows for rows in providers if any(platform in rule.platforms for rule in rows))
+    served = (rows for rows in providers if any(platform in rule.platforms for rule in rows if rule.id not in everyones))
     return [*own, *itertools.chain.from_iterable(served)]
 
 
@@ -187,7 +210,29 @@ def _action(decision: Decision) -> Action:
             return "finish"
 
 
-def _plain(fault: Fault, decision: Decision, source: str) -> dict[str, Any]:
+def _unless(
+    closure: Closure, fault: Fault, rules: Sequence[Rule], *, told: Collection[str]
+) -> list[tuple[dict[str, bool | int], Fault]]:
+    """Returns the facts that were not told and with which the end would mean another thing, and what it would mean."""
+    found: list[tuple[dict[str, bool | int], Fault]] = []
+    for rule in rules:
+        missing = {name: value for name, value in rule.facts.items() if getattr(closure.facts, name) != value}
+        if not missing or rule in OWN or any(name in told for name in missing):
+            continue
+        known = msgspec.structs.replace(closure, facts=msgspec.structs.replace(closure.facts, **missing))
+        other = classify(known, rules)
+        if other.rule == rule.id and (other.kind, other.action) != (fault.kind, fault.action):
+            found.append((missing, other))
+    return found
+
+
+def _said(facts: dict[str, bool | int]) -> str:
+    return " and ".join(f"{name}={str(value).lower()}" for name, value in facts.items())
+
+
+def _plain(
+    fault: Fault, decision: Decision, rule: Rule, unless: list[tuple[dict[str, bool | int], Fault]]
+) -> dict[str, Any]:
     return {
         "fault": fault.kind,
         "action": _action(decision),
@@ -195,7 +240,9 @@ def _plain(fault: Fault, decision: Decision, source: str) -> dict[str, Any]:
         "because": f"{fault.because} {decision.because}",
         "advice": _advice(fault, decision),
         "confidence": fault.confidence,
-        "source": source,
+        "otherwise": list(rule.otherwise),
+        "unless": [{"facts": facts, "fault": other.kind, "rule": other.rule} for facts, other in unless],
+        "source": rule.source,
         "decision": {name: value for name, value in msgspec.to_builtins(decision).items() if name != "type"},
         "assumed": _ASSUMED,
     }
@@ -206,7 +253,9 @@ def _advice(fault: Fault, decision: Decision) -> str:
     return own or fault.advice or DEFAULTS[fault.kind].advice
 
 
-def _panel(closure: Closure, fault: Fault, decision: Decision, source: str) -> RenderableType:
+def _panel(
+    closure: Closure, fault: Fault, decision: Decision, rule: Rule, unless: list[tuple[dict[str, bool | int], Fault]]
+) -> RenderableType:
     from rich.console import Group
     from rich.panel import Panel
     from rich.table import Table
@@ -219,13 +268,42 @@ def _panel(closure: Closure, fault: Fault, decision: Decision, source: str) -> R
     platform = f", {closure.platform}" if closure.platform != "any" else ""
     lines.add_row("end", Text(f"{closure.ending.describe()} in phase {closure.phase}{platform}"))
     lines.add_row("fault", Text.assemble((fault.kind, "bold"), f"  {DEFAULTS[fault.kind].meaning}"))
-    sure = "" if fault.confidence >= 1 else f"  sure to {fault.confidence:.0%}: other ends look like it"
+    sure = f"  {fault.confidence:.0%} sure" if 0 < fault.confidence < 1 else ""
     lines.add_row("rule", Text.assemble((fault.rule, "cyan"), sure))
-    if source:
-        lines.add_row("", Text(source, style="dim"))
+    if rule.otherwise:
+        lines.add_row("or else", Text(f"{' or '.join(rule.otherwise)}: such ends look the same"))
+    for number, (facts, other) in enumerate(unless):
+        action_too = f" and {other.action}" if other.action else ""
+        then = Text.assemble(f"{_said(facts)}: then ", (other.kind, "bold"), f"{action_too}, by {other.rule}")
+        lines.add_row("" if number else "unless", then)
+    if rule.source:
+        lines.add_row("source", Text(rule.source, style="dim"))
     lines.add_row("decision", Text.assemble((action, f"bold {_COLOURS[action]}"), f"  by step {decision.rule}"))
     lines.add_row("because", Text(f"{fault.because} {decision.because}"))
     if advice := _advice(fault, decision):
         lines.add_row("advice", Text(advice))
     box = Panel(lines, title="explain", title_align="left", border_style=_COLOURS[action])
     return Group(box, Text(f"Assumed: {_ASSUMED}", style="dim"))
+
+
+# -- the rules --------------------------------------------------------------------------------------------------------
+
+
+def _row(rule: Rule) -> dict[str, Any]:
+    return {name: value for name, value in msgspec.to_builtins(rule).items() if value not in (None, "", (), [], {})}
+
+
+def _table(rules: Sequence[Rule]) -> RenderableType:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=_READ, caption_justify="left")
+    table.add_column("rule", no_wrap=True, style="cyan")
+    table.add_column("fault", no_wrap=True, style="bold")
+    table.add_column("sure", no_wrap=True, justify="right")
+    table.add_column("fits")
+    for rule in rules:
+        fits = msgspec.structs.replace(rule, platforms=()).describe(words=3)
+        table.add_row(rule.id, rule.fault, f"{rule.confidence:.0%}", Text(fits or "everything"))
+    return table

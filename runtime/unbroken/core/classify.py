@@ -93,8 +93,15 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         if any(not piece.strip() for said in self._said for piece in said):
             raise ConfigError(f"rule {self.id!r} has words without a letter or a digit")
 
-    def describe(self) -> str:
-        """Returns what the row fits, in one line: ``gemini or vertex; phase setup; code 1011; says "quota"``."""
+    def describe(self, *, words: int | None = None) -> str:
+        """Returns what the row fits, in one line: ``gemini or vertex; phase setup; code 1011; says "quota"``.
+
+        Args:
+            words: how many alternatives are named; None: all.
+        """
+        said = [" + ".join(f'"{text}"' for text in _texts(said)) for said in self.words]
+        if words is not None and len(said) > words + 1:
+            said[words:] = [f"{len(said) - words} more"]
         columns = (
             ("", " or ".join(self.platforms)),
             ("phase ", " or ".join(self.phases)),
@@ -102,7 +109,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             ("HTTP ", _spans(self.http)),
             ("cause ", ", ".join(self.causes)),
             ("", ", ".join(_fact(name, value) for name, value in self.facts.items())),
-            ("says ", " or ".join(" + ".join(f'"{text}"' for text in _texts(said)) for said in self.words)),
+            ("says ", " or ".join(said)),
         )
         return "; ".join(label + text for label, text in columns if text)
 

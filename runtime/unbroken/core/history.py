@@ -15,6 +15,7 @@ __all__ = ["HISTORY", "UNPROVEN"]
 HISTORY: Final[tuple[Rule, ...]] = (
     Rule(
         id="announced-close",
+        phases=("live",),
         facts={"announced": True},
         codes=(1000, 1001, 1005, 1006, 1008, 1011),
         fault="planned",
@@ -34,6 +35,18 @@ HISTORY: Final[tuple[Rule, ...]] = (
         confidence=0.9,
         otherwise=("config", "server"),
         source="livekit/agents#4414; a name that is not served here may be answered with 1011 and no word of it",
+    ),
+    Rule(
+        id="unproven-beside-well",
+        phases=("setup",),
+        codes=(1011,),
+        facts={"proven": False, "resumed": False, "sibling_well": True, "consecutive": 2},
+        fault="model",
+        because="The service keeps closing at the setup of {model}, which never worked here, while its sibling is well.",
+        advice="Check the name, platform and region of {model} with `unbroken doctor`.",
+        confidence=0.8,
+        otherwise=("server",),
+        source="googleapis/python-genai#985; an outage would have met the other model too",
     ),
     Rule(
         id="sibling-well",

@@ -280,5 +280,5 @@ class Fleet:
 
 
 def is_retry(state: TargetState, situation: Situation) -> bool:
-    """Says whether a dial of this target would be a retry: it has failed the session, and not just now for the first time."""
+    """Says whether a dial of this target would be a retry: it has failed the session, and not only just now."""
     return state.tried > (1 if state.index == situation.current else 0)

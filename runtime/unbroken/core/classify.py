@@ -136,7 +136,13 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return tuple(tuple(_piece(text) for text in _texts(said)) for said in self.words)
 
     def _heard(self, said: str) -> bool:
-        return any(all(piece in said for piece in pieces) for pieces in self._said)
+        for pieces in self._said:  # loops, because nested generators take five times as long
+            for piece in pieces:
+                if piece not in said:
+                    break
+            else:
+                return True
+        return False
 
     @cached_property
     def heads(self) -> frozenset[str]:
@@ -173,10 +179,8 @@ def classify(closure: Closure, rules: Sequence[Rule]) -> Fault:
     said = plain(closure.ending.reason)
     heads = {word[:_HEAD] for word in said.split()}
     for rule in rules:
-        # most rows go by words, and most of their words are not there: that is found out in a tenth of the time of the rest
-        if rule.heads and rule.heads.isdisjoint(heads):
-            continue
-        if rule.fits(closure, said=said):
+        # most rows go by words that are not there, and that is found out in a tenth of the time of the rest
+        if not ((wanted := rule.heads) and wanted.isdisjoint(heads)) and rule.fits(closure, said=said):
             return _fault(rule, closure)
     return _fault(_UNKNOWN, closure)
 

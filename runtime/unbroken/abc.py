@@ -13,14 +13,16 @@ import msgspec
 
 from unbroken.config import Secret, Target
 from unbroken.core.classify import Rule
-from unbroken.decisions import Decision, Ending, Fault, Situation
-from unbroken.events import ActivityMark, ToolResult, Turn, UserText
+from unbroken.core.fleet import Fleet
+from unbroken.decisions import Decision, Ending, Fault, Situation, TargetState
+from unbroken.events import ActivityMark, Event, ToolResult, Turn, UserText
 from unbroken.wire import WireEvent
 
 __all__ = [
     "Connection",
     "Endpoint",
     "Finding",
+    "Observer",
     "Policy",
     "Profile",
     "Provider",
@@ -303,6 +305,48 @@ class Transport(ABC):
 
         Raises:
             DialFailed: there is no WebSocket; the ending says why.
+        """
+
+
+class Observer(Protocol):
+    """Is told what happens in one runtime's sessions: for metrics, traces, alarms. A subclass overrides what it needs.
+
+    Called on the event loop's thread, in the middle of the sessions' own work, so it has to be cheap and cannot wait. What
+    it raises is logged once and reaches nobody else.
+    """
+
+    def started(self, fleet: Fleet) -> None:
+        """The runtime runs.
+
+        Args:
+            fleet: what its sessions share. It is the loop's own: not to be read in another thread.
+        """
+
+    def opened(self, session: str, *, targets: Sequence[TargetState], profiles: Sequence[Profile], now: float) -> None:
+        """A session was opened.
+
+        Args:
+            session: its name, unique among those that are open.
+            targets: its route.
+            profiles: of the targets, in the same order.
+            now: seconds on the sessions' clock.
+        """
+
+    def event(self, session: str, event: Event, *, now: float) -> None:
+        """Something happened in a session; the application may not have read of it yet.
+
+        Args:
+            session: its name.
+            event: as the application sees it. What is said (audio, text, transcripts) is left out.
+            now: seconds on the sessions' clock.
+        """
+
+    def closed(self, session: str, *, now: float) -> None:
+        """A session has ended, by whatever means.
+
+        Args:
+            session: its name.
+            now: seconds on the sessions' clock.
         """
 
 

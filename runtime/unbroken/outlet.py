@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 import anyio
 
@@ -10,6 +11,9 @@ from unbroken.errors import SessionEscalated, UnbrokenError
 from unbroken.events import Audio, Escalated, Event, ModelTranscript, Text, ToolCall, UserTranscript
 
 __all__ = ["Outlet"]
+
+_SAID = frozenset({Audio, Text, UserTranscript, ModelTranscript})
+"""What observers are not told: it is the conversation itself, and the most of what comes."""
 
 _EVENT_BYTES = 200
 """What an event is counted for besides its audio or text: about what a small struct takes."""
@@ -26,6 +30,8 @@ class Outlet:
 
     def __init__(self, bound: int) -> None:
         self._bound = bound
+        self.tell: Callable[[Event], None] | None = None
+        """Is told of each event but those that hold what is said; None: nobody is."""
         self._events: deque[Event] = deque()
         self._bytes = 0
         self._ended = False
@@ -51,6 +57,8 @@ class Outlet:
         self._bytes += _cost(event)
         if not self._came.is_set():
             self._came.set()
+        if self.tell is not None and type(event) not in _SAID:
+            self.tell(event)
 
     def end(self, story: Escalated | None = None) -> None:
         """No more events will come; a second call changes nothing.

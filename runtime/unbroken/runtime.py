@@ -17,7 +17,7 @@ import anyio
 import anyio.abc
 
 from unbroken import registry
-from unbroken.abc import Policy, Provider, Transport
+from unbroken.abc import Observer, Policy, Provider, Transport
 from unbroken.actors.supervisor import Intensity, RestartsExhausted, supervise
 from unbroken.config import Settings, Target
 from unbroken.core.classify import Rule
@@ -27,6 +27,7 @@ from unbroken.decisions import TargetState
 from unbroken.errors import ConfigError, UnbrokenError
 from unbroken.events import Escalated
 from unbroken.messages import AskPolicy
+from unbroken.observers import Observers
 from unbroken.outlet import Outlet
 from unbroken.policy_actor import PolicyActor
 from unbroken.recorder import Folder, Recording
@@ -59,6 +60,7 @@ class Runtime:
     Args:
         transport: what links go over; None: WebSockets over TCP and TLS.
         fleet: the state that sessions share; None: a new one.
+        observers: are told what happens in the sessions, such as `unbroken.telemetry.Telemetry`.
         recordings: a folder; what led to it is written there for each session that is given up, for `unbroken replay`. None:
             the folder that the environment's UNBROKEN_RECORDINGS names; where it names none, nothing is written.
         random: gives numbers from 0 to 1, 1 excluded, for jitter; tests give their own.
@@ -69,6 +71,7 @@ class Runtime:
         *,
         transport: Transport | None = None,
         fleet: Fleet | None = None,
+        observers: Sequence[Observer] = (),
         recordings: str | os.PathLike[str] | None = None,
         random: Callable[[], float] = _random.random,
     ) -> None:
@@ -77,6 +80,7 @@ class Runtime:
         self._random = random
         folder = recordings if recordings is not None else os.environ.get("UNBROKEN_RECORDINGS")
         self._recordings = Folder(folder) if folder else None
+        self._observers = Observers(observers)
         self._policy = PolicyActor(self.fleet)
         self._policy_gone = False
         self._sessions: dict[str, Session] = {}
@@ -92,6 +96,7 @@ class Runtime:
         await tasks.__aenter__()
         self._tasks = tasks
         tasks.start_soon(self._keep_policy, name="unbroken policy")
+        self._observers.started(self.fleet)
         return self
 
     async def __aexit__(
@@ -150,6 +155,7 @@ class Runtime:
         settings = settings if settings is not None else Settings()
         rows = registry.rules(rules)
         chosen = registry.policy(policy) if policy is not None else DefaultPolicy()
+        states = _states(name, targets, providers)
         outlet = Outlet(settings.event_bound)
         recording = Recording(
             name,
@@ -160,7 +166,7 @@ class Runtime:
         )
         supervisor = SessionSupervisor(
             name,
-            targets=_states(name, targets, providers),
+            targets=states,
             providers=providers,
             transport=transport if transport is not None else self._transport,
             settings=settings,
@@ -180,6 +186,7 @@ class Runtime:
             reply=supervisor.take,
         )
         self._sessions[name], self._settings[name] = session, settings
+        outlet.tell = self._observers.opened(name, targets=states, profiles=[provider.profile for provider in providers])
         self._tasks.start_soon(self._carry, session, supervisor, outlet, name=f"unbroken {name}")
         return session
 
@@ -224,6 +231,7 @@ class Runtime:
             self._settings.pop(session.name, None)
             outlet.end()
             session.finished()
+            self._observers.closed(session.name)
 
 
 @asynccontextmanager

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
 
 from unbroken.errors import ConfigError
 
-__all__ = ["Deadlines", "Secret", "Settings", "Target"]
+__all__ = ["Deadlines", "Secret", "Settings", "Spare", "Target"]
+
+Spare: TypeAlias = Literal["auto", "always", "never"]
+"""When a connection is opened ahead of need; see `Settings.spare`."""
 
 
 class Secret:
@@ -141,6 +144,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         history_bound: turns kept for a fresh link's history.
         event_bound: bytes of events waiting for the application; beyond it the link's reading pauses.
         consumer_patience: seconds of such a pause before the session escalates.
+        spare: whether a connection is opened ahead of need (TCP, TLS and upgrade done, nothing sent), on which the next link
+            is set up: "auto" where the present link is suspected or near its end; "always"; "never". See docs/spares.md.
+        spare_age: seconds after which an unused spare is closed, and opened anew where it is still wanted.
         nudge: text sent after a recovery where the model owes a reply that it would not give by itself; None: never.
     """
 
@@ -154,7 +160,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     history_bound: int = 500
     event_bound: int = 8 * 1024 * 1024
     consumer_patience: float = 30.0
+    spare: Spare = "auto"
+    spare_age: float = 20.0
     nudge: str | None = "(The line was cut for a moment. Please go on.)"
 
     def __post_init__(self) -> None:
         _check_positive("Settings", self)
+        if self.spare not in (ways := get_args(Spare)):
+            raise ConfigError(f"Settings.spare has to be {', '.join(map(repr, ways))}, not {self.spare!r}")

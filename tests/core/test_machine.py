@@ -188,11 +188,119 @@ def test_a_tool_call_that_the_model_withdrew_is_waited_for_no_longer() -> None:
 
 @pytest.mark.parametrize(("time_left", "window"), [(300.0, 240.0), (50.0, 0.0), (3.0, 0.0), (1.0, 0.0)])
 def test_a_handover_is_sought_in_the_last_minute_while_nobody_speaks(time_left: float, window: float) -> None:
-    machine = in_state(S.LISTENING)
+    machine = in_state(S.LISTENING, settings=Settings(spare="never"))
     machine.announce(time_left, 0.0)
     assert machine.deadline == window
     assert machine.expire(window) == (C.HANG_UP,)
     assert (machine.state, machine.last) == (S.HANGING_UP, I.HANDOVER_DUE)
+
+
+@pytest.mark.parametrize(("time_left", "window"), [(300.0, 240.0), (50.0, 0.0), (3.0, 0.0)])
+@pytest.mark.parametrize("settled", [0.2, None])
+def test_a_handover_waits_a_moment_for_its_spare(time_left: float, window: float, settled: float | None) -> None:
+    machine = in_state(S.LISTENING)
+    machine.announce(time_left, 0.0)
+    assert machine.expire(window) == (C.SPARE,)
+    if settled is None:
+        assert machine.deadline == window + 1.0
+    else:
+        machine.feed(I.SPARE_SETTLED, window + settled)
+        assert machine.deadline == window + settled
+    assert machine.expire(machine.deadline) == (C.HANG_UP,)
+
+
+def test_a_spare_that_was_opened_early_does_not_bring_the_handover_forward() -> None:
+    machine = in_state(S.LISTENING)
+    machine.announce(300.0, 0.0)
+    machine.feed(I.SUSPECTED, 1.0)
+    machine.feed(I.SPARE_SETTLED, 1.2)
+    assert machine.deadline == 240.0
+
+
+def test_the_last_moment_for_a_handover_does_not_wait_for_a_spare() -> None:
+    machine = in_state(S.LISTENING)
+    machine.announce(1.0, 0.0)
+    assert machine.expire(0.0) == (C.SPARE,)
+    assert machine.expire(0.5) == (C.HANG_UP,)
+
+
+@pytest.mark.parametrize("state", [S.LISTENING, S.EXPECTING])
+def test_near_the_end_a_pause_of_the_user_will_do(state: State) -> None:
+    machine = in_state(state, settings=Settings(spare="never", deadlines=Deadlines(sign=90.0, reply=90.0)))
+    if state is S.LISTENING:
+        machine.feed(I.SPEECH_ENDED, 0.0)
+    machine.announce(50.0, 0.0)
+    last = 50.0 - 1.0 - D.close
+    assert machine.deadline == last - 10.0
+    assert machine.expire(last - 10.0) == (C.HANG_UP,)
+
+
+def test_nearer_to_the_end_a_pause_in_the_reply_will_do() -> None:
+    machine = in_state(S.REPLYING, settings=Settings(spare="never", deadlines=Deadlines(sign=90.0, reply=90.0)))
+    machine.announce(50.0, 0.0)
+    last = 50.0 - 1.0 - D.close
+    assert machine.deadline == last - 5.0
+    assert machine.expire(last - 5.0, output_at=last - 4.0) == ()
+    assert machine.deadline == pytest.approx(last - 3.7), "what has come of the reply plays on until then"
+    assert machine.expire(machine.deadline, output_at=last - 4.0) == (C.HANG_UP,)
+
+
+def test_a_reply_that_plays_on_and_on_is_left_only_at_the_last_moment() -> None:
+    machine = in_state(S.REPLYING, settings=Settings(spare="never", deadlines=Deadlines(sign=90.0, reply=90.0)))
+    machine.announce(50.0, 0.0)
+    while machine.state is S.REPLYING:
+        now = machine.deadline
+        machine.expire(now, output_at=now + 0.4)
+    assert (now, machine.last) == (50.0 - 1.0 - D.close, I.HANDOVER_DUE)
+
+
+@pytest.mark.parametrize("state", [s for s in State if s in LIVE])
+def test_a_documented_end_is_used_at_a_turn_boundary_and_never_forced(state: State) -> None:
+    machine = in_state(state, settings=Settings(spare="never", deadlines=Deadlines(sign=1e6, reply=1e6, silence=1e6)))
+    machine.announce(600.0, 0.0, firm=False)
+    assert (machine.deadline == 570.0) is (state is S.LISTENING)
+    assert I.HANDOVER_DUE not in machine.checkpoint().timers
+
+
+def test_an_announced_end_comes_before_a_documented_one() -> None:
+    machine = in_state(S.LISTENING)
+    machine.announce(600.0, 0.0, firm=False)
+    machine.announce(50.0, 300.0)
+    assert machine.expire(300.0) == (C.SPARE,)
+    assert machine.expire(301.0) == (C.HANG_UP,)
+
+
+def test_a_handover_ends_what_was_sought_for_its_link() -> None:
+    machine = in_state(S.LISTENING, settings=Settings(spare="never"))
+    machine.announce(50.0, 0.0)
+    machine.announce(40.0, 1.0)
+    assert machine.expire(1.0) == (C.HANG_UP,)
+    for happened in (I.DOWN, I.GO, I.UPGRADE, I.SETUP, I.UP):
+        machine.feed(happened, 2.0)
+    assert machine.deadline == math.inf, "two announcements for one link are one handover"
+
+
+def test_a_spare_is_asked_for_at_once_where_there_is_to_be_one_always() -> None:
+    machine = in_state(S.LISTENING, settings=Settings(spare="always"))
+    assert machine.deadline == 0.0
+    assert machine.expire(0.0) == (C.SPARE,)
+    assert machine.deadline == math.inf
+
+
+@pytest.mark.parametrize("state", [s for s in State if s in LIVE])
+def test_a_suspicion_opens_a_spare_and_changes_nothing_else(state: State) -> None:
+    machine = in_state(state)
+    before = machine.deadline
+    assert machine.feed(I.SUSPECTED, 0.1) == (C.SPARE,)
+    assert machine.feed(I.SPARE_SETTLED, 0.2) == ()
+    assert (machine.state, machine.deadline) == (state, before)
+
+
+def test_a_spare_of_no_use_gives_way_to_a_dial_with_the_dials_own_deadline() -> None:
+    machine = in_state(S.DIALLING)
+    machine.feed(I.SETUP, 0.1)
+    machine.feed(I.DIAL, 1.0)
+    assert (machine.state, machine.deadline) == (S.DIALLING, 1.0 + D.credential + D.dial)
 
 
 def test_a_turn_that_the_model_has_while_the_user_goes_on_is_due_when_the_user_stops() -> None:
@@ -208,14 +316,14 @@ def test_a_handover_waits_for_the_turn_but_not_beyond_the_end(state: State) -> N
     machine = in_state(state)
     machine.announce(50.0, 0.0)
     while machine.deadline < 50.0 - 1.0 - D.close:
-        machine.expire(machine.deadline, sign_at=machine.deadline, output_at=machine.deadline)
+        machine.expire(machine.deadline, sign_at=machine.deadline, output_at=machine.deadline + 1.0)
         assert machine.state is state
     assert machine.deadline == 50.0 - 1.0 - D.close
     assert machine.expire(machine.deadline) == (C.HANG_UP,)
 
 
 def test_a_handover_comes_as_soon_as_the_turn_ends() -> None:
-    machine = in_state(S.REPLYING)
+    machine = in_state(S.REPLYING, settings=Settings(spare="never"))
     machine.announce(50.0, 0.0)
     machine.expire(D.sign, sign_at=1.0)
     machine.feed(I.REPLY_ENDED, 7.0)

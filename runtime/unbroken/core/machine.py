@@ -35,6 +35,25 @@ _OF_A_STATE: Final = (I.PHASE_OVERDUE, I.CLOSE_OVERDUE, I.DECIDE_OVERDUE, I.REPL
 _OF_A_LINK: Final = (I.SIGN_OVERDUE, I.HEALTHY_DUE, I.HANDOVER_DUE, I.SPARE_DUE)
 
 
+_SOUGHT: Final = 60.0
+"""Seconds before a link's announced end from which on it is left at the next turn boundary. 300 s were announced one second
+into a session: nobody is in a hurry then."""
+
+_EXPECTED: Final = 30.0
+"""The same before a documented end that was not announced. Gemini announces 30 to 60 s ahead, so this is for a link of which
+nothing was heard; since one lived six times as long as documented, it is left at a turn boundary only, and never forced."""
+
+_PAUSE: Final = 10.0
+"""Seconds before the last moment for a handover from which on a pause of the user's will do, or one before the reply: what
+was said is replayed and answered on the next link, while a reply that has begun would be cut."""
+
+_LULL: Final = (5.0, 0.3)
+"""Seconds before that moment from which on a pause in a reply will do, and how long nothing may have been heard then."""
+
+_SPARE_LEAD: Final = 1.0
+"""Seconds that a handover waits for its spare at most: it takes three round trips to be opened."""
+
+
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     """All that a `Machine` holds besides its settings. Times are seconds on the session's clock.
 
@@ -73,6 +92,8 @@ class Machine:
         self._timers: dict[Input, float] = {}
         self._asked_at = -math.inf
         self._handover_from = math.inf
+        self._lull_from = -math.inf
+        self._spares = settings.spare != "never"
 
     def __repr__(self) -> str:
         return f"<Machine {self.state.value}>"
@@ -98,16 +119,26 @@ class Machine:
     @property
     def deadline(self) -> float:
         """When `expire` has to be called; `math.inf`: no timer runs."""
-        return min(self._timers.values(), default=math.inf) if not self._may_hand_over else self._handover_from
+        return min(self._earliest, max(self._handover_at, self._lull_from))
 
     @property
-    def _may_hand_over(self) -> bool:
-        # a turn boundary: nobody speaks, no reply is due, and the last thing the user said is with the model
-        return (
-            self.state is State.LISTENING
-            and Input.SIGN_OVERDUE not in self._timers
-            and self._handover_from < min(self._timers.values(), default=math.inf)
-        )
+    def _earliest(self) -> float:
+        return min(self._timers.values(), default=math.inf)
+
+    @property
+    def _handover_at(self) -> float:
+        """From when on the present state is quiet enough to leave the link; its last moment has a timer of its own."""
+        last = self._timers.get(Input.HANDOVER_DUE, math.inf)
+        match self.state:
+            case State.LISTENING if Input.SIGN_OVERDUE not in self._timers:
+                # a turn boundary: nobody speaks, no reply is due, and the last thing the user said is with the model
+                return self._handover_from
+            case State.LISTENING | State.EXPECTING:
+                return max(self._handover_from, last - _PAUSE)
+            case State.REPLYING:
+                return max(self._handover_from, last - _LULL[0])
+            case _:
+                return math.inf
 
     def feed(self, happened: Input, now: float) -> tuple[Command, ...]:
         """Takes one input.
@@ -144,24 +175,30 @@ class Machine:
         self._timers[Input.WAIT_OVER] = until
         return commands
 
-    def announce(self, time_left: float, now: float) -> None:
-        """Takes the announced end of the link (goAway).
+    def announce(self, time_left: float, now: float, *, firm: bool = True) -> None:
+        """Takes the end of the link: as announced (goAway), or as documented.
 
-        A handover is sought at a turn boundary within the last minute, and made in any case shortly before the end. Of
-        several announcements for one link the earliest end counts.
+        A handover is sought at a turn boundary once the end is near, with a spare opened first. Before an announced end it
+        is made in any case, in the quietest moment that is left. Of several announcements of one link the earliest counts.
 
         Args:
             time_left: seconds until the link ends.
             now: the present.
+            firm: the peer announced it; False: it is documented, and may be later.
         """
         if self.state not in LIVE:
             return
-        margin = min(1.0 + self._deadlines.close, time_left / 2)
         end = now + time_left
-        due = end - margin
-        if due < self._timers.get(Input.HANDOVER_DUE, math.inf):
+        if firm:
+            due = end - min(1.0 + self._deadlines.close, time_left / 2)
+            if due >= self._timers.get(Input.HANDOVER_DUE, math.inf):
+                return
             self._timers[Input.HANDOVER_DUE] = due
-            self._handover_from = max(now, end - 60.0)
+        sought = max(now, end - (_SOUGHT if firm else _EXPECTED))
+        if self._spares:
+            self._timers[Input.SPARE_DUE] = min(sought, self._timers.get(Input.SPARE_DUE, math.inf))
+            sought += _SPARE_LEAD
+        self._handover_from = min(sought, self._handover_from)
 
     def useful(self, up_since: float, now: float) -> None:
         """Something useful came on the link: the counters clear once it has been up for long enough.
@@ -204,8 +241,10 @@ class Machine:
         Returns:
             What is to be performed; nothing where no timer has run out, or where a sign has come in time.
         """
-        if self._may_hand_over and now >= self._handover_from:
-            return self._take(Input.HANDOVER_DUE, now)
+        if self._handover_at <= now and self._handover_at < self._earliest:
+            self._lull_from = output_at + _LULL[1] if self.state is State.REPLYING else -math.inf
+            if self._lull_from <= now:
+                return self._take(Input.HANDOVER_DUE, now)
         due = min(self._timers, key=self._timers.__getitem__, default=None)
         if due is None or self._timers[due] > now:
             return ()
@@ -246,7 +285,12 @@ class Machine:
         if state in LIVE and happened in (Input.SPEECH_ENDED, Input.TURN_ENDED) and state is not State.SPEAKING_ON:
             self._asked_at = now
             self._timers[Input.SIGN_OVERDUE] = now + self._deadlines.sign
+        if state in LIVE and happened is Input.UP and self._settings.spare == "always":
+            self._timers[Input.SPARE_DUE] = now
+        if happened is Input.SPARE_SETTLED and self._handover_from <= now + _SPARE_LEAD:
+            self._handover_from = min(now, self._handover_from)
         self._arm(state, happened, now)
+        self._lull_from = -math.inf
         self.state = state
         self.last = happened
 

@@ -143,10 +143,11 @@ class Announced(Taken, frozen=True, kw_only=True, gc=False, tag="announce"):
     """`Machine.announce`."""
 
     time_left: float
+    firm: bool = True
 
     def put(self, machine: Machine) -> tuple[Command, ...]:
         """Does the same with another machine."""
-        machine.announce(self.time_left, self.at)
+        machine.announce(self.time_left, self.at, firm=self.firm)
         return ()
 
 

@@ -86,10 +86,10 @@ class RecordedMachine(Machine):
         self.keep(Waited(at=now, until=until, commands=commands, state=self.state))
         return commands
 
-    def announce(self, time_left: float, now: float) -> None:
+    def announce(self, time_left: float, now: float, *, firm: bool = True) -> None:
         """See `Machine.announce`."""
-        super().announce(time_left, now)
-        self.keep(Announced(at=now, time_left=time_left, state=self.state))
+        super().announce(time_left, now, firm=firm)
+        self.keep(Announced(at=now, time_left=time_left, firm=firm, state=self.state))
 
     def useful(self, up_since: float, now: float) -> None:
         """See `Machine.useful`."""

@@ -61,6 +61,8 @@ Cause = Literal[
     "tls",
     "proxy",
     "ping_timeout",
+    "path_dead",
+    "not_reading",
     "frame_too_big",
     "malformed",
     "credential",
@@ -76,8 +78,10 @@ Cause = Literal[
     "crash",
 ]
 """What ended a link on this side, where no close frame and no HTTP status came from the other: ``eof`` is the end of the
-stream without a close frame, ``malformed`` a breach of RFC 6455 or of the provider's protocol, ``handover`` an announced
-end that this side came before, ``cut`` a cut made on purpose (drills), ``crash`` a bug in a link's own code."""
+stream without a close frame, ``path_dead`` a path on which nothing is acknowledged any more, ``not_reading`` a peer whose
+machine lives and whose process takes nothing (both: `unbroken.core.health`), ``malformed`` a breach of RFC 6455 or of the
+provider's protocol, ``handover`` an announced end that this side came before, ``cut`` a cut made on purpose (drills),
+``crash`` a bug in a link's own code."""
 
 Action = Literal["retry", "failover", "escalate", "finish"]
 

@@ -32,7 +32,7 @@ LOCAL: Final[tuple[Rule, ...]] = (
     Rule(
         id="announced-end",
         facts={"announced": True},
-        causes=("eof", "reset", "ping_timeout"),
+        causes=("eof", "reset", "ping_timeout", "path_dead"),
         fault="planned",
         because="The connection ended as the service had announced.",
         source="sierra-research/tau2-bench#461: after goAway the service may just go silent",
@@ -122,6 +122,21 @@ LOCAL: Final[tuple[Rule, ...]] = (
         confidence=0.8,
         otherwise=("network",),
         source="googleapis/python-genai#2935: pongs were measured at 8 to 30 s",
+    ),
+    Rule(
+        id="path-dead",
+        causes=("path_dead",),
+        # neither the service nor the handle is to blame, so the next link goes the same way by handle, at once
+        fault="network",
+        because="The path is dead though the socket is open: {reason}",
+        source="Linux tcp_info; unbroken.core.health",
+    ),
+    Rule(
+        id="peer-reads-nothing",
+        causes=("not_reading",),
+        fault="hung",
+        because="The service's machine lives, and its process takes nothing any more: {reason}",
+        source="Linux tcp_info; unbroken.core.health",
     ),
     Rule(
         id="setup-hang",

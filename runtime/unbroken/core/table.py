@@ -63,6 +63,7 @@ class Input(Enum):
     SILENCE_OVERDUE = "nothing came from the peer while the user spoke on and on"
     REPLY_OVERDUE = "no reply came, or it stalled"
     SUSPECTED = "the path of the link shows signs of being dead"
+    CONDEMNED = "the link is of no use any more, whatever its socket says"
     SPARE_DUE = "a spare may be needed soon"
     SPARE_SETTLED = "the spare that was asked for is open, or is not to be had"
     HANDOVER_DUE = "the announced end of the link is near"
@@ -124,6 +125,7 @@ _UP: Mapping[Input, Cell] = {
     I.SIGN_OVERDUE: (S.ABORTING, (C.ABORT,)),
     I.SILENCE_OVERDUE: (S.ABORTING, (C.ABORT,)),
     I.REPLY_OVERDUE: (S.ABORTING, (C.ABORT,)),
+    I.CONDEMNED: (S.ABORTING, (C.ABORT,)),
     I.HANDOVER_DUE: (S.HANGING_UP, (C.HANG_UP,)),
 }
 
@@ -137,9 +139,12 @@ def _idle(state: State) -> dict[Input, Cell]:
     return _same(state, I.SPEECH_BEGAN, I.SPEECH_ENDED, I.TURN_ENDED, I.REPLY_ENDED, I.TOOLS_DONE)
 
 
+_HEALTH: Final = (I.SUSPECTED, I.CONDEMNED)
+
+
 def _late(state: State) -> dict[Input, Cell]:
     """What a link says while it is being torn down comes too late to matter."""
-    return _same(state, I.DIAL, I.TLS, I.UPGRADE, I.SETUP, I.UP, I.REPLY_BEGAN, I.TOOL_CALLED, I.SUSPECTED)
+    return _same(state, I.DIAL, I.TLS, I.UPGRADE, I.SETUP, I.UP, I.REPLY_BEGAN, I.TOOL_CALLED, *_HEALTH)
 
 
 def _spare(state: State) -> dict[Input, Cell]:

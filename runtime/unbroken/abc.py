@@ -308,7 +308,7 @@ class Transport(ABC):
         """
 
 
-class Observer(Protocol):
+class Observer:
     """Is told what happens in one runtime's sessions: for metrics, traces, alarms. A subclass overrides what it needs.
 
     Called on the event loop's thread, in the middle of the sessions' own work, so it has to be cheap and cannot wait. What

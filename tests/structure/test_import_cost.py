@@ -18,6 +18,10 @@ def test_import_unbroken_loads_no_extra() -> None:
     assert loaded_by("import unbroken") & EXTRAS == set()
 
 
+def test_a_runtime_that_nobody_observes_loads_no_extra() -> None:
+    assert loaded_by("import unbroken; unbroken.Runtime()") & EXTRAS == set()
+
+
 def test_import_unbroken_loads_no_command_line() -> None:
     assert loaded_by("import unbroken") & {"argparse", "rich", "unbroken_gemini"} == set()
 

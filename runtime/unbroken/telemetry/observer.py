@@ -15,7 +15,7 @@ from unbroken.core.fleet import Fleet
 from unbroken.decisions import Breaker, Situation, TargetState
 from unbroken.events import AudioLost, Connected, Event, OutageBegan, Recovered, Steps
 from unbroken.telemetry import tables
-from unbroken.telemetry.story import Attributes, Incident, SessionStory, action, origin
+from unbroken.telemetry.story import Attributes, Incident, SessionStory, action, close_code, origin
 from unbroken.telemetry.tables import Metric
 
 __all__ = ["Telemetry"]
@@ -99,9 +99,10 @@ class Telemetry(Observer):
     # -- metrics ----------------------------------------------------------------------------------------------------------
 
     def _ended(self, event: OutageBegan) -> None:
-        told = {**self._where[event.target], "websocket.close.origin": origin(event.closure.ending)}
-        if event.closure.ending.code is not None:
-            told["websocket.close.code"] = event.closure.ending.code
+        ending = event.closure.ending
+        told = {**self._where[event.target], "websocket.close.origin": origin(ending)}
+        if (code := close_code(ending)) is not None:
+            told["websocket.close.code"] = code
         self._instruments.closes.add(1, told)
         if event.fallback:
             self._instruments.fallbacks.add(1, {"realtime.fault": event.fault.kind})

@@ -13,7 +13,7 @@ from opentelemetry.context import Context
 from unbroken.decisions import Action, Closure, Decision, Ending, Escalate, FailOver, Finish, Retry
 from unbroken.events import AudioLost, Connected, Escalated, Event, OutageBegan, Recovered, Steps, Waiting
 
-__all__ = ["Attributes", "Incident", "SessionStory", "action", "origin"]
+__all__ = ["Attributes", "Incident", "SessionStory", "action", "close_code", "origin"]
 
 Attributes: TypeAlias = Mapping[str, str | bool | int | float]
 
@@ -231,6 +231,11 @@ def origin(ending: Ending) -> Literal["received", "sent", "local"]:
     return "local" if ending.code is None and ending.http_status is None else "received"
 
 
+def close_code(ending: Ending) -> int | None:
+    """Returns the close code that came; None: none came. Below 1000 stand errors that the service sent as a message."""
+    return ending.code if ending.code is not None and ending.code >= 1000 else None
+
+
 def _decided(event: OutageBegan) -> Attributes:
     decision = event.decision
     told: dict[str, str | bool | int | float] = {
@@ -256,10 +261,11 @@ def _close(closure: Closure) -> dict[str, str | bool | int | float]:
         "websocket.close.origin": origin(ending),
         "websocket.close.phase": closure.phase,
     }
-    if ending.code is not None:  # below 1000 it is no close code but an error that the service sent as a message
-        told["websocket.close.code" if ending.code >= 1000 else "http.response.status_code"] = ending.code
-    if ending.http_status is not None:
-        told["http.response.status_code"] = ending.http_status
+    if (code := close_code(ending)) is not None:
+        told["websocket.close.code"] = code
+    status = ending.http_status if ending.http_status is not None else ending.code if code is None else None
+    if status is not None:
+        told["http.response.status_code"] = status
     if ending.reason:
         told["websocket.close.reason"] = ending.reason
     if ending.cause is not None:

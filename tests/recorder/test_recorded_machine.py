@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 import unbroken
 from unbroken.config import Settings
 from unbroken.core.classify import classify
-from unbroken.core.machine import TABLE, IllegalInput, Input, Machine, State
+from unbroken.core.machine import TABLE, Checkpoint, IllegalInput, Input, Machine, State
 from unbroken.core.policy import DefaultPolicy, First
 from unbroken.core.rules import in_order
 from unbroken.decisions import Closure, Ending, Escalate, Retry, Situation, TargetState
 from unbroken.messages import Decided, Permit
 from unbroken.recorder import Recording, Replayed, replay
+from unbroken.recorder.lines import Checked
 from unbroken.recorder.recording import ENTRIES, SEGMENTS, RecordedMachine
 
 WRITTEN = datetime(2026, 11, 22, 19, 38, 7, 123456, tzinfo=UTC)
@@ -48,7 +49,7 @@ def perform(machine: Machine, call: str, now: float, number: float) -> None:
         case "wait":
             machine.wait(now + number, now)
         case "announce":
-            machine.announce(number, now)
+            machine.announce(number * 20, now, firm=number < 7.0)
         case "useful":
             machine.useful(now - number, now)
         case "outage":
@@ -127,7 +128,13 @@ def test_a_recorded_machine_is_a_machine(steps: list[tuple[str, float, float]], 
                 perform(machine, call, 600.0 + now, number)
             except IllegalInput:
                 continue
-        assert it.machine.checkpoint() == plain.checkpoint()
+        assert (it.machine.checkpoint(), it.machine.deadline) == (plain.checkpoint(), plain.deadline)
+
+
+def test_a_checkpoint_has_all_that_a_machine_holds() -> None:
+    of_the_settings = {"settings", "deadlines", "spares"}
+    held = {name.lstrip("_") for name in vars(Machine(SETTINGS))} - of_the_settings
+    assert held == set(Checkpoint.__struct_fields__) == set(Checked.__struct_fields__)
 
 
 def test_everything_that_can_enter_a_machine_is_kept() -> None:

@@ -57,19 +57,12 @@ def test_what_is_written() -> None:
         "written": "2026-11-22T19:38:07.123+00:00",
         "lost": 0,
     }
-    timers = {"PHASE_OVERDUE": 103.5}
+    calm = {"asked_at": "-inf", "handover_from": "inf", "lull_from": "-inf"}
     assert lines[1:] == [
-        {"type": "checkpoint", "state": "NEW", "last": "OPEN", "timers": {}, "asked_at": "-inf", "handover_from": "inf"},
+        {"type": "checkpoint", "state": "NEW", "last": "OPEN", "timers": {}, **calm},
         {"type": "feed", "at": 100.0, "input": "OPEN", "commands": ["DIAL"], "state": "DIALLING"},
         {"type": "feed", "at": 100.5, "input": "UPGRADE", "commands": [], "state": "UPGRADING"},
-        {
-            "type": "checkpoint",
-            "state": "UPGRADING",
-            "last": "UPGRADE",
-            "timers": timers,
-            "asked_at": "-inf",
-            "handover_from": "inf",
-        },
+        {"type": "checkpoint", "state": "UPGRADING", "last": "UPGRADE", "timers": {"PHASE_OVERDUE": 103.5}, **calm},
         {"type": "end", "lines": 5},
     ]
 

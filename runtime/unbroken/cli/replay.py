@@ -131,8 +131,9 @@ def _said(step: Step, began: float) -> str:
             return happened.value
         case Waited(until=until):
             return f"decided: dial at {until - began:.3f} s"
-        case Announced(time_left=seconds):
-            return f"the peer announced the end of the link, {seconds:g} s ahead"
+        case Announced(time_left=seconds, firm=firm):
+            whose = "the peer announced the end of the link" if firm else "the link may end, as documented"
+            return f"{whose}, {seconds:g} s ahead"
         case Useful():
             return "something useful came on the link"
         case Outage():

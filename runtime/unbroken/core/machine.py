@@ -64,6 +64,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
             the first is taken.
         asked_at: since when a sign of the peer is waited for; `-math.inf`: it never was.
         handover_from: from when on a quiet moment is used to leave the link; `math.inf`: its end was not announced.
+        lull_from: when to look again for a lull in the reply, to leave the link in it; `-math.inf`: none is waited for.
     """
 
     state: State
@@ -71,6 +72,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     timers: Mapping[Input, float]
     asked_at: float
     handover_from: float
+    lull_from: float
 
 
 class Machine:
@@ -106,6 +108,7 @@ class Machine:
             timers=dict(self._timers),
             asked_at=self._asked_at,
             handover_from=self._handover_from,
+            lull_from=self._lull_from,
         )
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -115,6 +118,7 @@ class Machine:
         self._timers = dict(checkpoint.timers)
         self._asked_at = checkpoint.asked_at
         self._handover_from = checkpoint.handover_from
+        self._lull_from = checkpoint.lull_from
 
     @property
     def deadline(self) -> float:

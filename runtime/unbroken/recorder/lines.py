@@ -86,6 +86,7 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="
     timers: Mapping[Input, float]
     asked_at: float
     handover_from: float
+    lull_from: float = -math.inf
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> Checked:

@@ -14,6 +14,7 @@ import msgspec
 from unbroken.config import Secret, Target
 from unbroken.core.classify import Rule
 from unbroken.core.fleet import Fleet
+from unbroken.core.health import PathSample
 from unbroken.decisions import Decision, Ending, Fault, Situation, TargetState
 from unbroken.events import ActivityMark, Event, ToolResult, Turn, UserText
 from unbroken.wire import WireEvent
@@ -275,6 +276,18 @@ class Socket(ABC):
     @abstractmethod
     def ping(self) -> None:
         """Sends a ping; its pong shows in `last_received`."""
+
+    @property
+    def slowest_pong(self) -> float | None:
+        """The longest that an answer to a ping took so far, seconds; None: none came yet, or nobody looks."""
+        return None
+
+    def path(self) -> PathSample | None:
+        """Returns what the operating system knows of the path to the peer, or to the proxy on the way there. Never waits.
+
+        None: platform or transport cannot tell. Then a dead path shows only by the peer's silence.
+        """
+        return None
 
     @abstractmethod
     def close(self, code: int = 1000, reason: str = "") -> None:

@@ -18,9 +18,11 @@ from websockets.protocol import Protocol as WebSocketProtocol
 from websockets.server import ServerProtocol
 
 from unbroken.abc import Socket
+from unbroken.core.health import PathSample
 from unbroken.decisions import Ending
 from unbroken.errors import SocketEnded
 from unbroken.transports.failures import BROKEN, breach, cut, read_failure
+from unbroken.transports.path import tcp_path
 from unbroken.transports.tcp import LINGER_RESET
 
 __all__ = ["MAX_MESSAGE", "SILENT", "ClientWire", "ServerWire", "StreamSocket", "Wire", "reset"]
@@ -33,6 +35,9 @@ CHUNK = 64 * 1024
 
 FLUSH = 0.25
 """Seconds that the answer to a close frame may take; then the connection is let go without it."""
+
+PINGS = 16
+"""Unanswered pings whose times are kept."""
 
 SILENT = logging.Logger("unbroken.transports", level=logging.CRITICAL + 1)
 """Given to websockets, whose own logger writes the upgrade's path and headers, and with them keys, at level DEBUG."""
@@ -121,6 +126,9 @@ class StreamSocket(Socket):
         self._out = bytearray()
         self._in_flight = 0
         self._pings = 0
+        self._pinged: deque[tuple[int, float]] = deque(maxlen=PINGS)
+        self._slowest_pong: float | None = None
+        self._read_path = tcp_path(stream)
         self._closing = False
         self._broken = False
         self._idle: anyio.Event | None = None
@@ -171,8 +179,18 @@ class StreamSocket(Socket):
         """Sends a ping; its pong shows in `last_received`."""
         if self._sendable():
             self._pings += 1
+            self._pinged.append((self._pings, anyio.current_time()))
             self._wire.send_ping(struct.pack("!I", self._pings))
             self._flush()
+
+    @property
+    def slowest_pong(self) -> float | None:
+        """The longest that an answer to a ping took so far, seconds; None: none came yet."""
+        return self._slowest_pong
+
+    def path(self) -> PathSample | None:
+        """Returns what Linux knows of the path of the TCP connection below; None: there is none, or it is not Linux."""
+        return self._read_path() if self._read_path is not None and self.ending is None else None
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Begins the closing handshake. `receive` raises when the peer has answered or gone; the caller bounds the wait.
@@ -233,11 +251,21 @@ class StreamSocket(Socket):
                     self._fragments = None
             case Opcode.PING:
                 self._on_ping(bytes(frame.data))
+            case Opcode.PONG:
+                self._on_pong(bytes(frame.data))
             case _:
                 pass
 
     def _on_ping(self, payload: bytes) -> None:
         """Is told of each ping; the wire answers it unless told otherwise."""
+
+    def _on_pong(self, payload: bytes) -> None:
+        for place, (number, at) in enumerate(self._pinged):
+            if payload == struct.pack("!I", number):
+                self._slowest_pong = max(self._slowest_pong or 0.0, anyio.current_time() - at)
+                for _ in range(place + 1):  # a pong may answer for the pings before, too (RFC 6455, section 5.5.3)
+                    self._pinged.popleft()
+                return
 
     def _lose(self, error: Exception) -> None:
         """Ends the socket because its stream did."""

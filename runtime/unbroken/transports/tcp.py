@@ -13,6 +13,8 @@ from typing import Any
 import anyio
 import anyio.abc
 
+from unbroken.transports.path import bound_silence
+
 __all__ = ["TcpStream", "connect_tcp"]
 
 ATTEMPT_DELAY = 0.25
@@ -192,6 +194,7 @@ async def _connect(address: Address) -> socket.socket:
     try:
         raw.settimeout(0)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        bound_silence(raw)
         try:
             raw.connect(name)
         except BlockingIOError:

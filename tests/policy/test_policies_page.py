@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -21,13 +22,13 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.fixture
-def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """The blocks of the page, in order, as the module that its command line names."""
     (tmp_path / "my_policies.py").write_text("\n".join(blocks("python")), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "my_policies", raising=False)
-    return importlib.import_module("my_policies")
+    yield importlib.import_module("my_policies")
+    del sys.modules["my_policies"]
 
 
 def test_the_blocks_run_and_their_tests_pass(page: ModuleType) -> None:

@@ -25,6 +25,7 @@ def blocks(language: str) -> list[str]:
 def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """The blocks of the page, in order, as the module that its command line names."""
     (tmp_path / "my_policies.py").write_text("\n".join(blocks("python")), encoding="utf-8")
+    monkeypatch.setenv("HYPOTHESIS_STORAGE_DIRECTORY", str(Path(__file__).parents[2] / ".hypothesis"))  # as other tests have
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     yield importlib.import_module("my_policies")

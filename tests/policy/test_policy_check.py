@@ -37,6 +37,12 @@ DEFAULT = DefaultPolicy()
 HUNG = Fault(kind="hung", rule="r")
 
 
+@pytest.fixture(autouse=True)
+def storage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hypothesis settles on a folder once per process: let it be that of the other tests."""
+    monkeypatch.setenv("HYPOTHESIS_STORAGE_DIRECTORY", str(Path(__file__).parents[2] / ".hypothesis"))
+
+
 class Odd:
     """Does something of its own at one sort of question, and as the default policy otherwise."""
 
@@ -340,6 +346,14 @@ def test_a_broken_registration_is_listed_as_such(
         "gone  policy 'gone' is registered as 'no_such:Policy', but no module named 'no_such'\n",
         "",
     )
+
+
+def test_the_command_leaves_nothing_where_it_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HYPOTHESIS_STORAGE_DIRECTORY")
+    code = "import sys; from unbroken.cli import main; sys.exit(main())"
+    words = ["policy", "check", "default", "--examples", "2"]
+    subprocess.run([sys.executable, "-c", code, *words], check=True, capture_output=True, cwd=tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_importing_the_module_needs_no_hypothesis() -> None:

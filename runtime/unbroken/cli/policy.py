@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
+import os
 import sys
+import tempfile
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -26,6 +29,8 @@ __all__ = ["add"]
 
 _SHOWN: Final = 12
 """Differences from the default policy that are printed; JSON has them all."""
+
+_STORAGE: Final = "HYPOTHESIS_STORAGE_DIRECTORY"
 
 _EPILOG: Final = """\
 A policy is checked over every end of a connection that was really seen, in the situations in which a session may meet it,
@@ -108,7 +113,9 @@ def _check(arguments: argparse.Namespace) -> int:
     if ":" in arguments.policy:
         sys.path.insert(0, "")  # a console script does not look where it is called, and `python -m` does
     policy = registry.policy(arguments.policy)
-    verdict = check(policy, examples=arguments.examples, rules=registry.rules(arguments.rules))
+    rules = registry.rules(arguments.rules)
+    with _litter_elsewhere():
+        verdict = check(policy, examples=arguments.examples, rules=rules)
     if arguments.json:
         print(json.dumps(_plain(arguments.policy, verdict), indent=2, ensure_ascii=False))
     else:
@@ -124,6 +131,20 @@ def _check(arguments: argparse.Namespace) -> int:
             console.print()
             console.print(_differences(verdict))
     return int(bool(verdict.complaints))
+
+
+@contextmanager
+def _litter_elsewhere() -> Generator[None]:
+    """Keeps hypothesis from leaving a folder of its own where the command is called."""
+    if _STORAGE in os.environ:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="unbroken-") as folder:
+        os.environ[_STORAGE] = folder
+        try:
+            yield
+        finally:
+            del os.environ[_STORAGE]
 
 
 def _plain(name: str, verdict: Verdict) -> dict[str, Any]:

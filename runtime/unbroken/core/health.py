@@ -56,6 +56,12 @@ _STEP: Final = 0.25
 _LONG_STEP: Final = 2.0
 """The same for what takes long; samples come every second."""
 
+_USUAL: Final = 10.0
+"""Seconds over which the usual round trip is taken."""
+
+_SOON: Final = 2.0
+"""Seconds in which it is believed that a path varies more."""
+
 _MEMORY: Final = 600.0
 """Seconds in which it is forgotten how much a path varied."""
 
@@ -141,6 +147,7 @@ class Detector:
         "_stalled",
         "_unanswered",
         "_unread",
+        "_usual",
         "_waited",
         "_watched",
         "asks",
@@ -156,6 +163,7 @@ class Detector:
         self._probed_at = 0.0
         self._unanswered = 0.0
         self._jitter = 0.0
+        self._usual = 0.0
         self._came_back = 0.0
         self._unread = 0.0
         self._asked: float | None = None
@@ -188,7 +196,7 @@ class Detector:
         if before is None:
             self._ask(sample.now)  # so that the peer's way with pings is known before it matters
             if sample.path is not None:
-                self._jitter = sample.path.rtt_var
+                self._jitter, self._usual = sample.path.rtt_var, sample.path.rtt
             return self._judged
         elapsed = max(0.0, sample.now - before.now)
         self._watched += elapsed
@@ -211,7 +219,7 @@ class Detector:
         if moved:
             if self._stalled > CALM:
                 self._came_back = max(self._came_back, min(self._stalled, RESTLESS))
-            self._learn(path.rtt_var, elapsed)
+            self._learn(path, elapsed)
         if moved or not path.unacked or not before.unacked:  # what came out only now has had no time to be acknowledged
             self._stalled = self._probed_at = self._unanswered = 0.0
         else:
@@ -222,10 +230,15 @@ class Detector:
         self._retransmits = path.retransmits
         return moved
 
-    def _learn(self, rtt_var: float, elapsed: float) -> None:
-        """Believes soon that a path varies, and forgets it slowly; but not slower than it has been known."""
-        over = 2.0 if rtt_var > self._jitter else min(_MEMORY, max(1.0, self._watched))
-        self._jitter += (rtt_var - self._jitter) * min(1.0, elapsed / over)
+    def _learn(self, path: PathSample, elapsed: float) -> None:
+        """Believes soon that a path varies, and forgets it slowly; but not slower than it has been known.
+
+        The kernel's own figure follows the round trip within a fifth of a second, so how far that wanders is added.
+        """
+        varies = path.rtt_var + abs(path.rtt - self._usual)
+        self._usual += (path.rtt - self._usual) * min(1.0, elapsed / min(_USUAL, max(1.0, self._watched)))
+        over = _SOON if varies > self._jitter else min(_MEMORY, max(1.0, self._watched))
+        self._jitter += (varies - self._jitter) * min(1.0, elapsed / over)
 
     def _watch_reading(self, sample: Sample, before: Sample, elapsed: float, *, moved: bool) -> None:
         held, path = _held(before), sample.path

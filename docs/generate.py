@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from unbroken.core import policy
-from unbroken.core.classify import Rule, classify
+from unbroken.core.classify import SURE, Rule, classify
 from unbroken.core.codes import CLOSE_CODES, HTTP, HTTP_VAGUE
 from unbroken.core.defaults import DEFAULTS, Default, Step
 from unbroken.core.diagram import diagram
@@ -157,6 +157,8 @@ def _step(step: Step) -> str:
     bounds: list[str] = []
     if step.useful:
         bounds.append("something useful had come")
+    if step.unsure:
+        bounds.append(f"the rule is less than {SURE:.0%} sure")
     if step.unconfirmed:
         bounds.append("the old socket may still be open")
     if step.handle_below:

@@ -12,7 +12,8 @@ from typing import Final, Protocol, runtime_checkable
 import msgspec
 
 from unbroken.abc import Policy
-from unbroken.core.policy import DefaultPolicy, backoff, counted_as, flaw
+from unbroken.core.bounds import counted_as, flaw
+from unbroken.core.policy import DefaultPolicy, backoff
 from unbroken.decisions import (
     FAULTS,
     Carry,

@@ -12,9 +12,10 @@ import msgspec
 from unbroken.abc import Policy
 from unbroken.actors.actor import Actor
 from unbroken.actors.mailbox import Mailbox, Overflow
+from unbroken.core.bounds import bounded, counted_as, flaw
 from unbroken.core.classify import Rule, classify
 from unbroken.core.fleet import Fleet, is_retry
-from unbroken.core.policy import DefaultPolicy, bounded, counted_as, flaw
+from unbroken.core.policy import DefaultPolicy
 from unbroken.core.rules import in_order
 from unbroken.decisions import Closure, Decision, FailOver, Fault, Retry, Situation
 from unbroken.messages import AskPolicy, Decided, Permit

@@ -13,10 +13,10 @@ from unbroken.abc import Provider, Transport
 from unbroken.actors.actor import Actor
 from unbroken.actors.mailbox import Mailbox, Overflow
 from unbroken.config import Settings
+from unbroken.core.first import first_target
 from unbroken.core.fleet import Fleet
 from unbroken.core.machine import Command, Input, Machine, State
 from unbroken.core.outage import Outages
-from unbroken.core.policy import first_target
 from unbroken.decisions import Cause, Closure, Decision, Escalate, FailOver, Finish, Retry, Situation, TargetState
 from unbroken.events import Connected, Escalated, OutageBegan, Recovered, Waiting
 from unbroken.link import Link

@@ -8,8 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from unbroken.core.bounds import counted_as, flaw
 from unbroken.core.defaults import DEFAULTS
-from unbroken.core.policy import DefaultPolicy, First, backoff, counted_as, first_target, flaw
+from unbroken.core.first import First, first_target
+from unbroken.core.policy import DefaultPolicy, backoff
 from unbroken.decisions import FAULTS, Decision, Escalate, FailOver, Fault, FaultKind, Finish, Retry, Situation, TargetState
 
 DECIDE = DefaultPolicy().decide
@@ -221,6 +223,13 @@ def test_what_cannot_be_dialled_is_passed_over() -> None:
     assert isinstance(waited, FailOver)
     assert waited.after == pytest.approx(52.5)
     assert short(DECIDE(fault("model"), situation(target(0, tried=1), cooling, patience_left=49.0))) == "escalate"
+
+
+def test_a_model_that_only_may_be_the_wrong_one_is_held_out_for_where_there_is_no_other() -> None:
+    unsure = fault("model", confidence=0.6)
+    assert short(DECIDE(unsure, situation(target(0, tried=3)))) == "retry handle"
+    assert short(DECIDE(unsure, situation(target(0, tried=3), target(1)))) == "failover 1 history"
+    assert short(DECIDE(fault("model", confidence=0.9), situation(target(0, tried=3)))) == "escalate"
 
 
 # -- what the fleet and the catalog say -----------------------------------------------------------------------------------

@@ -10,8 +10,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from unbroken.core import breaker as breakers
 from unbroken.core.budget import COST, PER_SECOND, REFUND, TOKENS, RetryBudget
+from unbroken.core.first import First, first_target
 from unbroken.core.fleet import Fleet
-from unbroken.core.policy import First, first_target
 from unbroken.decisions import Closure, Facts, Fault, FaultKind, Phase, Situation, TargetState
 from unbroken.errors import ConfigError
 from unbroken.messages import Permit

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unbroken.config import Settings
-from unbroken.core.policy import DefaultPolicy, flaw
+from unbroken.core.bounds import flaw
+from unbroken.core.policy import DefaultPolicy
 from unbroken.decisions import FAULTS, Escalate, FailOver, Fault, Finish, Retry, Situation
 from unbroken.testing.plays import End, Scene, play
 from unbroken.testing.situations import ends, faults, randoms, situations

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 import unbroken
 from unbroken.config import Settings
 from unbroken.core.classify import classify
+from unbroken.core.first import First
 from unbroken.core.machine import TABLE, Checkpoint, IllegalInput, Input, Machine, State
-from unbroken.core.policy import DefaultPolicy, First
+from unbroken.core.policy import DefaultPolicy
 from unbroken.core.rules import in_order
 from unbroken.decisions import Closure, Ending, Escalate, Retry, Situation, TargetState
 from unbroken.messages import Decided, Permit

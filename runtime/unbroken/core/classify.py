@@ -13,10 +13,13 @@ import msgspec
 from unbroken.decisions import Action, Carry, Cause, Closure, Ending, Facts, Fault, FaultKind, Phase
 from unbroken.errors import ConfigError, UnknownName
 
-__all__ = ["NOT_LIVE", "Rule", "Span", "classify", "plain"]
+__all__ = ["NOT_LIVE", "SURE", "Rule", "Span", "classify", "plain"]
 
 Span: TypeAlias = int | tuple[int, int]
 """One number, or the first and the last of a range."""
+
+SURE: Final = 0.7
+"""The confidence from which on a rule is believed where that would end a session or keep others from a target."""
 
 NOT_LIVE: Final[tuple[Phase, ...]] = ("dial", "tls", "upgrade", "setup")
 """The phases before the provider accepted the session."""

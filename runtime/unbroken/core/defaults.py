@@ -12,6 +12,7 @@ from unbroken.decisions import FaultKind
 
 __all__ = ["DEFAULTS", "Act", "Default", "Step"]
 
+
 Act = Literal["resume", "fresh", "fail over", "wait", "escalate", "finish"]
 """``resume``: the same target by its handle, or with the history where no handle is held. ``fresh``: the same target with
 the history. ``fail over``: another target. ``wait``: until a spent quota or a cool-down is over, here or elsewhere."""
@@ -28,6 +29,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
         handle_below: only while fewer links have failed with the handle that is held; 0: always.
         useful: only where something useful had come on the link that ended.
         unconfirmed: only where the peer may still hold the socket before.
+        unsure: only where the rule that found the fault is not sure of it (`unbroken.core.classify.SURE`).
         pace: "backoff" is at once and then full jitter; "handle" leaves the service time to let go of the old socket.
     """
 
@@ -38,6 +40,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     handle_below: int = 0
     useful: bool = False
     unconfirmed: bool = False
+    unsure: bool = False
     pace: Literal["backoff", "handle"] = "backoff"
 
 
@@ -146,6 +149,12 @@ DEFAULTS: Final[Mapping[FaultKind, Default]] = {
         meaning="the model is not served here: wrong name, wrong platform or region, retired",
         steps=(
             Step(id="model-failover", act="fail over", because="Trying again would not help" + _ELSEWHERE),
+            Step(
+                id="model-hold",
+                act="resume",
+                unsure=True,
+                because="It may yet be a fault of the service that passes" + _AGAIN,
+            ),
             _wait("model"),
             _give_up("model"),
         ),

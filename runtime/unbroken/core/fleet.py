@@ -8,6 +8,7 @@ import msgspec
 
 from unbroken.core.breaker import PROBE, CircuitBreaker
 from unbroken.core.budget import RetryBudget
+from unbroken.core.classify import SURE
 from unbroken.core.dials import Dials
 from unbroken.decisions import Closure, Fault, FaultKind, Situation, TargetState
 from unbroken.errors import ConfigError
@@ -120,7 +121,7 @@ class Fleet:
         if fault.kind == "quota":
             group = target.quota_group
             self._quotas[group] = max(self._quotas.get(group, 0.0), now + cool_down(fault))
-        if fault.kind == "model":
+        if fault.kind == "model" and fault.confidence >= SURE:
             known.usable_after = max(known.usable_after, now + NOT_SERVED)
         if fault.kind not in _OF_THE_TARGET:
             if fault.kind not in _SAYS_NOTHING and closure.phase in ("setup", "live"):

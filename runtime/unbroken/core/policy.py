@@ -22,12 +22,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final, get_args
+from typing import Final
 
 import msgspec
 from tenacity import RetryCallState, Retrying
 from tenacity.wait import wait_base, wait_exponential
 
+from unbroken.core.bounds import FIRST_WAIT, counted_as, used_up
+from unbroken.core.classify import SURE
 from unbroken.core.defaults import DEFAULTS, Step
 from unbroken.core.fleet import cool_down
 from unbroken.decisions import (
@@ -43,13 +45,7 @@ from unbroken.decisions import (
     TargetState,
 )
 
-__all__ = ["DefaultPolicy", "First", "backoff", "bounded", "counted_as", "first_target", "flaw", "paced", "used_up"]
-
-_FIRST_WAIT: Final = 0.05
-"""Seconds that even the luckiest number waits between two dials of one target."""
-
-_STEPS: Final = 20
-"""So often the pause between the dials of one target is lengthened for a policy that does not lengthen it itself."""
+__all__ = ["DefaultPolicy", "backoff"]
 
 _LONGEST: Final = 5.0
 """Seconds: the ceiling of the backoff, and how long a target that is not usable yet is waited for."""
@@ -93,77 +89,6 @@ class DefaultPolicy:
         return Escalate(advice=advice, because=because, rule=f"{kind}-escalate")
 
 
-class First(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a session begins.
-
-    Attributes:
-        target: index into the route.
-        after: seconds to wait first.
-        because: why it is not the route's first target: one plain sentence; "": it is.
-    """
-
-    target: int = 0
-    after: float = 0.0
-    because: str = ""
-
-
-def first_target(situation: Situation) -> First:
-    """Chooses where a session begins: on the first target of its route that may be dialled now.
-
-    So a session that was opened after its preferred target had failed others begins elsewhere, and one opened after that
-    target is well again begins there. Where none may be dialled now it is the one that may be first, if that is within the
-    session's patience, else the preferred one, whose refusal then says what is wrong.
-
-    Args:
-        situation: the route as the runtime sees it; nothing else of it is read but `now` and `patience_left`.
-    """
-    now, targets = situation.now, situation.targets
-    fit = [target for target in targets if target.index == 0 or not target.unfit]
-    for target in fit:
-        if target.usable_after <= now:
-            passed = [_resting(other) for other in fit if other.index < target.index]
-            return First(target=target.index, because=" ".join(passed))
-    soonest = min(fit, key=lambda target: (target.usable_after, target.index))
-    if soonest.usable_after - now > situation.patience_left:
-        return First()
-    passed = [_resting(other) for other in fit if other.index < soonest.index]
-    return First(target=soonest.index, after=soonest.usable_after - now, because=" ".join(passed))
-
-
-def _resting(target: TargetState) -> str:
-    if target.breaker != "closed":
-        return f"{target.name} keeps failing for other sessions and rests."
-    return f"{target.name} is not to be dialled for now, as it told other sessions."
-
-
-def counted_as(kind: FaultKind, *, useful: bool) -> FaultKind:
-    """Returns the kind that the table is read for.
-
-    A service that accepts connections and closes them in good order would otherwise be redialled for ever: an end is planned
-    only where something useful came before it.
-    """
-    return "server" if kind == "planned" and not useful else kind
-
-
-def used_up(kind: FaultKind, situation: Situation) -> str:
-    """Says which of the session's bounds forbids another dial; "": none.
-
-    Args:
-        kind: the fault's, as `counted_as` has it. A planned end is no outage to be counted, and the first in a row no
-            failure; after a closed session nothing is dialled.
-        situation: where the session stands.
-    """
-    if kind == "closed":
-        return ""
-    if situation.attempts_left <= 0 and (kind != "planned" or situation.attempt > 1):
-        return f"{situation.attempt} links in a row failed, as many as the session may try."
-    if situation.recoveries_left <= 0 and kind != "planned":
-        return "The session has had as many outages as it may have."
-    if situation.patience_left <= 0.0:
-        return f"The outage has lasted {situation.outage_age:.0f} s, longer than the session's patience."
-    return ""
-
-
 def backoff(failed: int, situation: Situation) -> float:
     """Returns seconds to wait before a target is dialled again.
 
@@ -176,81 +101,7 @@ def backoff(failed: int, situation: Situation) -> float:
     ceiling = _ceiling(_BACKOFF, failed - 1)
     if ceiling >= _LONGEST:
         ceiling = max(ceiling, 2 * situation.patience_left / (situation.attempts_left + 1))
-    return min(_FIRST_WAIT + situation.random * (ceiling - _FIRST_WAIT), situation.patience_left)
-
-
-def paced(decision: Retry | FailOver, situation: Situation) -> float:
-    """Returns how many seconds any policy's decision has to wait at least, so that none dials without a pause.
-
-    The first dial of a target may be at once. Each further one waits 50 ms more than the one before, 1 s at most.
-
-    Args:
-        decision: what the policy returned, without a `flaw`.
-        situation: what it was asked about.
-    """
-    target = decision.target if isinstance(decision, FailOver) else situation.current
-    failed = situation.targets[target].tried if target < len(situation.targets) else situation.attempt
-    again = failed if isinstance(decision, FailOver) else failed - 1
-    return min(_FIRST_WAIT * min(max(again, 0), _STEPS), situation.patience_left)
-
-
-def bounded(decision: Decision, fault: Fault, situation: Situation) -> Decision | None:
-    """Holds any policy's decision to the session's bounds, and to a pause between dials.
-
-    Args:
-        decision: what the policy returned, without a `flaw`.
-        fault: what it was asked about.
-        situation: what it was asked in.
-
-    Returns:
-        The decision as it is to be performed; None: it goes on where a bound is used up.
-    """
-    if not isinstance(decision, Retry | FailOver):
-        return decision
-    if used_up(counted_as(fault.kind, useful=situation.useful), situation):
-        return None
-    return msgspec.structs.replace(decision, after=max(decision.after, paced(decision, situation)))
-
-
-def flaw(decision: object, situation: Situation) -> str:
-    """Says why a decision cannot be performed; "": it can.
-
-    Args:
-        decision: what a policy returned, whatever that is.
-        situation: what it was asked about.
-    """
-    if isinstance(decision, Retry | FailOver | Escalate | Finish) and (why := _mistyped(decision)):
-        return why
-    match decision:
-        case Escalate() | Finish():
-            return ""
-        case Retry():
-            if situation.targets and situation.targets[situation.current].ruled_out:
-                return "it dials a target that this session has ruled out"
-        case FailOver(target=index):
-            if not isinstance(index, int) or not 0 <= index < len(situation.targets):  # pyright: ignore[reportUnnecessaryIsInstance]
-                return f"it fails over to target {index!r}, and the route has {len(situation.targets)}"
-            if index == situation.current:
-                return "it fails over to the target that has just failed"
-            if situation.targets[index].ruled_out:
-                return "it dials a target that this session has ruled out"
-            if decision.carry == "handle":
-                return "it carries a handle to another target"
-        case _:
-            return f"a policy returns a Retry, FailOver, Escalate or Finish, not {type(decision).__name__}"
-    if not isinstance(decision.after, int | float) or not 0.0 <= decision.after < math.inf:  # pyright: ignore[reportUnnecessaryIsInstance]
-        return f"it waits {decision.after!r} seconds"
-    if decision.carry not in get_args(Carry):
-        return f"it carries the conversation by {decision.carry!r}"
-    return ""
-
-
-def _mistyped(decision: Decision) -> str:
-    for name, kind in (("because", str), ("rule", str), ("advice", str), ("drop_media", bool)):
-        value = getattr(decision, name, kind())
-        if not isinstance(value, kind):
-            return f"its {name} is {value!r}, not a {kind.__name__}"
-    return ""
+    return min(FIRST_WAIT + situation.random * (ceiling - FIRST_WAIT), situation.patience_left)
 
 
 class _Asked(msgspec.Struct, frozen=True):
@@ -295,6 +146,7 @@ class _Asked(msgspec.Struct, frozen=True):
             or (step.handle_below and situation.handle_failures >= step.handle_below)
             or (step.useful and not situation.useful)
             or (step.unconfirmed and not situation.previous_unconfirmed)
+            or (step.unsure and self.fault.confidence >= SURE)
             or (self.kind == "handle" and step.act == "resume" and not by_handle)
         )
 
@@ -319,7 +171,7 @@ class _Asked(msgspec.Struct, frozen=True):
     def _paced(self) -> float:
         if self.step.pace == "backoff":
             if self.situation.useful and self.kind != "planned":
-                return min(_FIRST_WAIT, self.situation.patience_left) if self.here.tried > 1 else 0.0
+                return min(FIRST_WAIT, self.situation.patience_left) if self.here.tried > 1 else 0.0
             return backoff(self.here.tried, self.situation)
         half = _ceiling(_HANDLE, max(1, self.situation.handle_failures)) / 2
         return min(half + self.situation.random * half, self.situation.patience_left)

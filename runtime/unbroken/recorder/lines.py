@@ -14,8 +14,8 @@ from typing import Any, Final, TypeAlias, cast
 import msgspec
 
 from unbroken.config import Settings
+from unbroken.core.first import First
 from unbroken.core.machine import Checkpoint, Command, Input, Machine, State
-from unbroken.core.policy import First
 from unbroken.decisions import Closure, Decision, Fault, Situation
 
 __all__ = [

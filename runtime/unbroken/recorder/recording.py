@@ -14,8 +14,8 @@ from typing import BinaryIO, Final
 import msgspec
 
 from unbroken.config import Settings
+from unbroken.core.first import First
 from unbroken.core.machine import Checkpoint, Command, IllegalInput, Input, Machine
-from unbroken.core.policy import First
 from unbroken.decisions import Situation
 from unbroken.messages import Decided
 from unbroken.recorder.lines import (

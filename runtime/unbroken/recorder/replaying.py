@@ -8,9 +8,11 @@ from typing import Any, Final, cast
 import msgspec
 
 from unbroken.abc import Policy
+from unbroken.core.bounds import bounded, flaw
 from unbroken.core.classify import Rule, classify
+from unbroken.core.first import first_target
 from unbroken.core.machine import Command, IllegalInput, Input, Machine, State
-from unbroken.core.policy import DefaultPolicy, bounded, first_target, flaw
+from unbroken.core.policy import DefaultPolicy
 from unbroken.core.rules import in_order
 from unbroken.decisions import Decision, Fault, Situation
 from unbroken.errors import ConfigError

@@ -19,8 +19,9 @@ import msgspec
 from unbroken import registry
 from unbroken.abc import Policy
 from unbroken.config import Settings
+from unbroken.core.bounds import flaw, paced
 from unbroken.core.classify import Rule, classify
-from unbroken.core.policy import DefaultPolicy, flaw, paced
+from unbroken.core.policy import DefaultPolicy
 from unbroken.core.rules import in_order
 from unbroken.decisions import Decision, Escalate, FailOver, Fault, Finish, Retry, Situation
 from unbroken.errors import MissingExtra

@@ -3,8 +3,7 @@ the path. For tests and benchmarks of `unbroken.core.health`; `unbroken.testing.
 
 Simulated are, as in Linux: acknowledgements one by one (SACK) and delayed ones, the smoothed round trip and its deviation
 (RFC 6298 with Linux' minimum of 200 ms), early retransmission by time (RACK), the tail loss probe (RFC 8985), the
-retransmission timer and its doubling, and the window of one segment after it. The congestion window is not: a voice fills
-none.
+retransmission timer and its doubling, and the window of one segment after it. The congestion window is taken for constant.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ SEGMENT: Final = 929
 
 _RTO_MIN: Final = 0.2
 _DELAYED_ACK: Final = 0.04
-_WINDOW: Final = 64
-"""Segments that may be out at once."""
+_WINDOW: Final = 20
+"""Segments that may be out at once; a voice lets the congestion window grow to no more."""
 
 
 class Pause(msgspec.Struct, frozen=True, kw_only=True):
@@ -201,9 +200,10 @@ class Sender:
             self._queue -= 1
             segment = _Segment(self._next, self.now)
             self._next += 1
-            if not self._out:
-                self._arm()
+            before = len(self._out)
             self._out[segment.number] = segment
+            if not before or not (self._probing or self._backoff):  # each segment puts the tail loss probe off
+                self._arm()
             self._transmit(segment)
 
     def _transmit(self, segment: _Segment) -> None:

@@ -110,7 +110,8 @@ class GeminiProvider(Provider):
         grant = await self._credential.grant(refresh=refresh)
         url = self._url(token=grant.token)
         headers = _merged(self._shared, grant.headers, self._own)
-        return Endpoint(url=url, headers=headers, ssl=self._tls if url.startswith("wss:") else None)
+        tls = self._tls if url.startswith("wss:") else None
+        return Endpoint(url=url, headers=headers, ssl=tls, single_use=grant.token)
 
     def connection(self) -> GeminiConnection:
         """Begins the conversation of one link."""

@@ -47,11 +47,13 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         url: ``wss://…`` or ``ws://…``.
         headers: HTTP headers of the upgrade.
         ssl: the TLS context, built once and kept by the provider; None: the system's default context, or ``ws://``.
+        single_use: the credential lets one connection in, so no spare is opened with it.
     """
 
     url: str
     headers: Mapping[str, str] = {}
     ssl: ssl.SSLContext | None = None
+    single_use: bool = False
 
     def __repr__(self) -> str:
         return "<Endpoint>"
@@ -199,7 +201,7 @@ class Provider(ABC):
 
     @abstractmethod
     async def endpoint(self, *, refresh: bool = False) -> Endpoint:
-        """Names the endpoint and its credential; asked once per link. Must be cancellable: it has a deadline.
+        """Names the endpoint and its credential; asked once per link and spare. Must be cancellable: it has a deadline.
 
         Args:
             refresh: the last credential was refused: get a new one where that can be done.

@@ -294,6 +294,7 @@ class Recovered(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         carry: how the conversation crossed.
         steps: how long the steps took.
         attempts: links tried.
+        spare: the link was set up on a connection that was open already, so that no time went into dial, TLS and upgrade.
         replayed_ms: audio that was sent again or sent late.
         uncertain_ms: the part of it that the model may have heard before, since nothing says that it had not.
         lost_ms: audio with speech in it that no link will carry: too old, dropped at the journal's bound, or refused.
@@ -313,6 +314,7 @@ class Recovered(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     carry: Carry = "nothing"
     steps: Steps = Steps()
     attempts: int = 1
+    spare: bool = False
     replayed_ms: float = 0.0
     uncertain_ms: float = 0.0
     lost_ms: float = 0.0

@@ -14,9 +14,10 @@ import msgspec
 from unbroken.abc import Connection, Provider, Socket, Transport, TransportStep
 from unbroken.core.continuity import Crossing
 from unbroken.decisions import Cause, Closure, Ending, Facts, Phase
-from unbroken.errors import ConfigError, LinkError, WireError
+from unbroken.errors import ConfigError, LinkError, SocketEnded, WireError
 from unbroken.events import Steps
 from unbroken.messages import LinkDown, LinkStep, LinkUp
+from unbroken.spare import Dialled
 from unbroken.wire import ProviderFault, SetupDone, WireEvent
 
 __all__ = ["Link", "LinkMessage", "Receiver"]
@@ -67,6 +68,7 @@ class Link:
         post: where its messages go; never waits.
         receiver: who takes what it receives.
         refresh: ask the provider for a new credential.
+        spare: a connection that is open already; None: it has to be dialled.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Link:
         post: Callable[[LinkMessage], object],
         receiver: Receiver,
         refresh: bool = False,
+        spare: Dialled | None = None,
     ) -> None:
         self.number = number
         self.provider = provider
@@ -92,8 +95,10 @@ class Link:
         self._post = post
         self._receiver = receiver
         self._refresh = refresh
+        self._spare = spare
         self._connection: Connection | None = None
-        self._socket: Socket | None = None
+        self._socket: Socket | None = spare.socket if spare is not None else None
+        self._early: list[WireEvent] = []
         self._scope = anyio.CancelScope()
         self._activated = anyio.Event()
         self._ending: Ending | None = None
@@ -246,16 +251,41 @@ class Link:
         return msgspec.structs.replace(ending, cause=self._closing, code=None, sent_by_us=True)
 
     async def _talk(self, tasks: anyio.abc.TaskGroup) -> Ending:
+        refused = await self._set_up_on_spare() if self._spare is not None else None
+        if self.phase == "dial" and refused is None:
+            try:
+                endpoint = await self.provider.endpoint(refresh=self._refresh)
+            except ConfigError as failed:
+                return Ending(cause="credential", reason=str(failed), sent_by_us=True)
+            self._mark("dial")
+            self._socket = await self._transport.open(endpoint, tasks=tasks, on_step=self._step)
+            refused = await self._set_up(self._socket)
+        if refused is not None:
+            return refused
+        return await self._carry()
+
+    async def _set_up_on_spare(self) -> Ending | None:
+        """Sets the link up on its spare. Where that was closed while it lay idle, which shows only now, the phase is "dial"
+        again and the link is dialled; what the peer says with a close code or a message is meant for the setup."""
+        assert self._spare is not None
+        await self._spare.released.wait()
+        socket, heard_at = self._spare.socket, self._spare.socket.last_received
         try:
-            endpoint = await self.provider.endpoint(refresh=self._refresh)
-        except ConfigError as failed:
-            return Ending(cause="credential", reason=str(failed), sent_by_us=True)
-        self._mark("dial")
-        self._socket = socket = await self._transport.open(endpoint, tasks=tasks, on_step=self._step)
+            return await self._set_up(socket)
+        except SocketEnded as ended:
+            said = ended.ending.code is not None or socket.last_received > heard_at
+            if said or self._ending is not None or self._closing is not None:
+                raise
+        self._spare = self._socket = None
+        self._step("dial")
+        return None
+
+    async def _set_up(self, socket: Socket) -> Ending | None:
+        """Sends the setup, and waits until it is accepted; returns the end where it is refused in a message."""
         self._step("setup")
+        self.index = 0
         self._connection = connection = self.provider.connection()
         self.send(connection.setup(handle=self.crossing.handle, history=self.crossing.history))
-        rest: list[WireEvent] = []
         while self.phase != "live":
             for event in connection.receive(await socket.receive()):
                 if type(event) is SetupDone:
@@ -263,9 +293,14 @@ class Link:
                 elif type(event) is ProviderFault:
                     return self._refused(event)
                 else:
-                    rest.append(event)
+                    self._early.append(event)
+        return None
+
+    async def _carry(self) -> Ending:
+        assert self._socket is not None
+        socket, connection = self._socket, self.connection
         await self._activated.wait()
-        self._receiver.deliver(self.number, rest)
+        self._receiver.deliver(self.number, self._early)
         receive, deliver, room = connection.receive, self._receiver.deliver, self._receiver.room
         for number in count(1):
             if number % _BATCH == 0:
@@ -297,8 +332,11 @@ class Link:
         took = {
             f"{name}_ms": (after - at) * 1000 for (name, at), (_, after) in zip(self._marks, self._marks[1:], strict=False)
         }
-        round_trips = [took[step] for step in ("dial_ms", "tls_ms", "upgrade_ms") if step in took]
-        self._post(LinkUp(link=self.number, steps=Steps(**took), round_trip=min(round_trips) / 1000))
+        round_trips = [took[step] / 1000 for step in ("dial_ms", "tls_ms", "upgrade_ms") if step in took]
+        if self._spare is not None:
+            round_trips = [self._spare.round_trip]
+        up = LinkUp(link=self.number, steps=Steps(**took), round_trip=min(round_trips), spare=self._spare is not None)
+        self._post(up)
 
 
 def _reason(error: Exception) -> str:

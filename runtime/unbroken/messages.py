@@ -27,6 +27,7 @@ __all__ = [
     "Progress",
     "Released",
     "Replay",
+    "SpareSettled",
 ]
 
 Milestone = Literal[
@@ -53,11 +54,13 @@ class LinkUp(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         link: the link.
         steps: how long the steps took.
         round_trip: seconds; the shortest of the dial, TLS and upgrade steps, an upper bound for the path's round trip.
+        spare: it was set up on a spare, whose dial, TLS and upgrade are not among the steps.
     """
 
     link: int
     steps: Steps
     round_trip: float
+    spare: bool = False
 
 
 class LinkDown(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -206,6 +209,10 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     decision: Decision
     permit: Permit | None = None
     fallback: bool = False
+
+
+class SpareSettled(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Spares to supervisor: the spare that was asked for is open, or is not to be had now."""
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True, tag=True):

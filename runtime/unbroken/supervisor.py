@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
@@ -15,8 +16,9 @@ from unbroken.actors.mailbox import Mailbox, Overflow
 from unbroken.config import Settings
 from unbroken.core.first import first_target
 from unbroken.core.fleet import Fleet
-from unbroken.core.machine import Command, Input, Machine, State
+from unbroken.core.machine import LIVE, Command, Input, Machine, State
 from unbroken.core.outage import Outages
+from unbroken.core.spares import other_target, path_died_at
 from unbroken.decisions import Cause, Closure, Decision, Escalate, FailOver, Finish, Retry, Situation, TargetState
 from unbroken.events import Connected, Escalated, OutageBegan, Recovered, Waiting
 from unbroken.link import Link
@@ -33,14 +35,18 @@ from unbroken.messages import (
     Progress,
     Released,
     Replay,
+    SpareSettled,
 )
 from unbroken.outlet import Outlet
 from unbroken.pipe import AudioPipe
 from unbroken.recorder import Recording
+from unbroken.spare import Spares
 
 __all__ = ["SessionSupervisor", "SupervisorMessage"]
 
-SupervisorMessage: TypeAlias = LinkStep | LinkUp | LinkDown | Progress | Announced | Released | Lag | Decided | Finished
+SupervisorMessage: TypeAlias = (
+    LinkStep | LinkUp | LinkDown | Progress | Announced | Released | Lag | Decided | Finished | SpareSettled
+)
 
 _WORTH_SAYING = 0.5
 """Seconds of a wait below which the caller need not be told."""
@@ -112,6 +118,16 @@ class SessionSupervisor(Actor[SupervisorMessage]):
             post=self.take,
             find=self._find,
         )
+        self.spares = Spares(
+            name,
+            targets=targets,
+            providers=providers,
+            transport=transport,
+            settings=settings,
+            fleet=fleet,
+            random=random,
+            settled=lambda: self.take(SpareSettled()),
+        )
         self._tasks: anyio.abc.TaskGroup | None = None
         self._number = 0
         self._asked: tuple[AskPolicy, float] | None = None
@@ -124,6 +140,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         self._healthy = False
         self._unconfirmed = False
         self._closure = Closure()
+        self._path_died_at = -math.inf
         self._planned: bool | None = None
         self._from = ""
         self._connected = False
@@ -143,6 +160,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
             tasks: where links run; they end with it.
         """
         self._tasks = tasks
+        self.spares.begin(tasks)
         now = anyio.current_time()
         seen = self._fleet.view(self._situation(now))
         first = first_target(seen)
@@ -189,6 +207,9 @@ class SessionSupervisor(Actor[SupervisorMessage]):
                         self._fleet.came_up(self._permit)
                         self._permit = None
                     self._feed(Input.UP, now)
+                    profile = self._providers[self.target].profile
+                    if profile.lifetime is not None and profile.resumption:
+                        self.machine.announce(profile.lifetime, now, firm=False)
             case LinkDown():
                 if self._is_current(message.link):
                     self._down(message, now)
@@ -200,6 +221,9 @@ class SessionSupervisor(Actor[SupervisorMessage]):
                     self._released(message)
             case Decided():
                 self._decided(message, now)
+            case SpareSettled():
+                if self.machine.state in LIVE:
+                    self._feed(Input.SPARE_SETTLED, now)
             case Lag(paused=paused):
                 self.machine.lag(now, paused=paused)
             case Finished():
@@ -250,6 +274,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
             self.machine.outage(self._began(now))
         self.link = None
         self._closure = closure
+        self._path_died_at = path_died_at(closure.ending, silent_for=message.silent_for, now=now)
         self._feed(Input.DOWN, now)
 
     def _began(self, now: float) -> float:
@@ -373,6 +398,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
                 carry=self.link.crossing.carry,
                 steps=steps,
                 attempts=attempts,
+                spare=self._up.spare,
                 **msgspec.structs.asdict(message.account),
             )
         )
@@ -402,6 +428,8 @@ class SessionSupervisor(Actor[SupervisorMessage]):
                 case Command.PING:
                     if self.link is not None:
                         self.link.ping()
+                case Command.SPARE:
+                    self.spares.want(self.target, while_up=self.machine.last is Input.SPARE_DUE)
                 case Command.HEALTHY:
                     self._healthy = True
                     self.outages.healthy()
@@ -420,6 +448,9 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         crossing = self.pipe.continuity.cross(carry, target=target, now=anyio.current_time())
         if crossing.carry != "handle":
             self.outages.handle_dropped()
+        spare = self.spares.take(self.target, path_died_at=self._path_died_at)
+        if (other := other_target(self._situation(anyio.current_time()))) is not None:
+            self.spares.want(other, while_up=False)
         self._number += 1
         self._healthy = False
         self.outages.dialled()
@@ -431,6 +462,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
             post=self.take,
             receiver=self.pipe,
             refresh=self._refresh,
+            spare=spare,
         )
         self._tasks.start_soon(self.link.run, name=f"{self.name} link {self._number}")
 

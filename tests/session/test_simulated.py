@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 import unbroken
+from unbroken.config import Spare
 from unbroken.events import Event, Recovered, ReplyBegan, ReplyEnded
 from unbroken.testing.service import serve
 from unbroken.testing.stamps import stamp
@@ -40,15 +41,17 @@ def schedule(seed: int) -> list[str]:
     return faults
 
 
-@pytest.mark.parametrize("harsh", [False, True], ids=["plain", "harsh"])
-async def test_ten_minutes_with_fifty_faults(harsh: bool) -> None:
+@pytest.mark.parametrize(
+    ("harsh", "spare"), [(False, "auto"), (False, "never"), (True, "never")], ids=["plain", "plain-without-spares", "harsh"]
+)
+async def test_ten_minutes_with_fifty_faults(harsh: bool, spare: Spare) -> None:
     pcm = said()
     events: list[Event] = []
     async with serve(simulator(harsh=harsh, seed=3), faults=schedule(3), memory=True, seed=3) as service:
         service.original(pcm)
         route = [service.target("gemini-3.8-live"), service.target("gemini-3.1-flash-live-preview")]
         async with unbroken.Runtime(transport=service.transport, random=random.Random(3).random) as runtime:
-            session = runtime.open(route, config=CONFIG)
+            session = runtime.open(route, config=CONFIG, settings=unbroken.Settings(spare=spare))
 
             async def microphone() -> None:
                 began = anyio.current_time()
@@ -70,6 +73,9 @@ async def test_ten_minutes_with_fifty_faults(harsh: bool) -> None:
     began = [event.reply for event in events if isinstance(event, ReplyBegan)]
     ended = [event.reply for event in events if isinstance(event, ReplyEnded)]
     assert began == ended, "every reply that began has ended, once"
+    if spare != "never":
+        assert any(event.spare for event in recovered)
+        return  # the service counts spares among its connections, so its numbers are not those of the session's links
     links = {link.number: link for link in report.links}
     for event in recovered:
         heard = links[event.link].heard

@@ -59,6 +59,11 @@ class Dials:
         starts = sorted([*self._begun, *(waiting.start for waiting in self._waiting)])
         return _slot(starts, at, self._per_second)
 
+    def is_calm(self, now: float) -> bool:
+        """Says whether nobody waits, and a dial that could as well be left would take no more than half of each ceiling."""
+        lately = sum(at > now - _WINDOW for at in self._begun)
+        return not self._waiting and 2 * lately < self._per_second and 2 * len(self._flying) < self._at_a_time
+
     def place(self, number: int, target: str, at: float) -> float:
         """Gives a dial its place; returns when that is.
 

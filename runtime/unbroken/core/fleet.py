@@ -224,6 +224,23 @@ class Fleet:
             breaker.begin(permit.number, now)
         return msgspec.structs.replace(permit, not_before=start, because=self._because(permit.target, now))
 
+    def spare(self, target: TargetState, *, now: float) -> Permit | None:
+        """Gives leave to open a spare at once, where that takes no place from a link, for which half of each ceiling is kept.
+
+        Args:
+            target: where.
+            now: the present.
+
+        Returns:
+            The permit of a dial that has begun, to be given back by `give_back` when the spare is open or is not; None: not
+            now. Many links are being dialled, or the target rests.
+        """
+        known = self._known(target.name)
+        rests = max(known.usable_after, self._quotas.get(target.quota_group, 0.0)) > now
+        if rests or known.breaker.state(now) != "closed" or not self._dials(target.endpoint).is_calm(now):
+            return None
+        return self.begin(self.admit(target, at=now, now=now), now)
+
     def came_up(self, permit: Permit) -> None:
         """Takes a permit back: its link is up."""
         if self._take_back(permit) is not None:

@@ -2,7 +2,7 @@
 
 How an hour is simulated: a link lives on a road of one kind, which stays. Sixteen stretches of the hour are lived segment by
 segment, with 50 frames a second and a look every 50 ms: six pauses that end (on a mobile road 1 to 2 s each, half of them
-losing and half keeping what is sent; elsewhere up to 0.5 s), six bursts of loss, and four times speech after a rest of up to ten minutes, which is
+losing and half keeping what is sent; elsewhere up to 0.3 s), six bursts of loss, and four times speech after a rest of up to ten minutes, which is
 the trap of figures that are stale then. Ten minutes of the rests are looked at every second: nothing comes from the model,
 and pongs take up to 30 s. What is left of the hour is taken for the same as what was lived, and is not.
 
@@ -43,7 +43,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     wander: float = 1.0
     jitter: float = 0.0
     loss: float = 0.0
-    pause: tuple[float, float] = (0.1, 0.5)
+    pause: tuple[float, float] = (0.1, 0.3)
     pong: tuple[float, float] = (0.0, 0.5)
 
 
@@ -52,7 +52,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "wired, 40 ms": Kind(shortest=0.038, longest=0.042, pong=(8.0, 30.0)),
     "far, 300 ms, jitter and 2 % loss": Kind(shortest=0.28, longest=0.32, jitter=0.03, loss=0.02, pong=(8.0, 30.0)),
     "wireless, jitter and 2 % loss": Kind(shortest=0.03, longest=0.06, jitter=0.03, loss=0.02, pong=(0.0, 30.0)),
-    "mobile": Kind(shortest=0.03, longest=0.4, jitter=0.02, loss=0.01, pause=(1.0, 2.0), pong=(8.0, 30.0)),
+    "mobile": Kind(shortest=0.03, longest=0.4, jitter=0.02, loss=0.003, pause=(1.0, 2.0), pong=(8.0, 30.0)),
 }
 
 

@@ -4,9 +4,10 @@ A suspicion may be wrong: it costs a spare connection. A condemnation ends the l
 about, each of which needs more than the passing of time:
 
 * **The path.** Data is out, nothing of it was acknowledged for longer than this path is ever given (`Detector.forgiven`),
-  and what the kernel sent again after that is unanswered, too. A path that stands still for a shorter time is never
-  condemned, however late its first acknowledgement comes: the kernel doubles its pauses, so after 2 s it may not have tried
-  for another 1.5 s, and what it has not tried proves nothing.
+  and what the kernel sent after that, on two occasions, is unanswered too. A path that stands still for a shorter time is
+  never condemned, however late its first acknowledgement comes: the kernel doubles its pauses, so after 2 s it may not have
+  tried for another 1.5 s, and what it has not tried proves nothing. Nor is one that loses a packet then: two would have to
+  be lost in a row, and three where many were lost just before.
 * **The peer's process.** What is to be sent piles up here, none of it was taken, and not one byte came, for `UNREAD`
   seconds: the peer's kernel lives, and what it has received is read by nobody.
 * **Silence.** A ping is unanswered and not one byte came for `SILENCE` seconds, or three times the slowest pong of this
@@ -29,14 +30,23 @@ __all__ = ["Detector", "Health", "Judgement", "PathSample", "Sample"]
 Health: TypeAlias = Literal["well", "suspect", "condemned"]
 """What a connection looks like. Nothing leads back from ``condemned``."""
 
-CALM: Final = 0.6
+CALM: Final = 0.3
 """Seconds for which every path may stand still."""
+
+LEAST: Final = 0.9
+"""Seconds without an acknowledgement before which no path is condemned."""
 
 RESTLESS: Final = 3.0
 """Seconds for which no path may stand still, however much it varies."""
 
-PER_JITTER: Final = 25.0
-"""A path whose round trip varies by 80 ms on average, as over a mobile network, is given 2 s: a handover between cells."""
+STEADY: Final = 0.03
+"""Seconds by which the round trip of a fixed line may vary, wireless at its end."""
+
+PER_JITTER: Final = 30.0
+"""A path whose round trip varies by 90 ms on average, as over a mobile network, is given 2 s: a handover between cells."""
+
+BURST: Final = 4.0
+"""Segments sent again within about a second; a path that lost more just before it stood still may lose one more."""
 
 UNSEEN: Final = 10.0
 """Seconds without an acknowledgement that condemn where the kernel does not say that it has sent anything again."""
@@ -75,6 +85,9 @@ class PathSample(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         rtt: the smoothed round trip, seconds.
         rtt_var: how much the round trip varies, seconds (mean deviation).
         retransmits: how often the retransmission timer has run out since something was acknowledged.
+        sent: segments of data that were sent so far, repeated ones too, as a running count; None: this kernel does not say
+            (Linux before 4.6).
+        repeated: segments that were sent again so far, as a running count.
         unsent: bytes that the kernel holds and has not sent, since the peer or the network takes no more.
         delivered: segments that the peer has acknowledged so far, one by one or all up to there, as a running count; None:
             this kernel does not say (Linux before 4.18).
@@ -85,6 +98,8 @@ class PathSample(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     rtt: float
     rtt_var: float
     retransmits: int = 0
+    sent: int | None = None
+    repeated: int = 0
     unsent: int = 0
     delivered: int | None = None
 
@@ -142,8 +157,9 @@ class Detector:
         "_came_back",
         "_jitter",
         "_judged",
+        "_lost",
         "_probed_at",
-        "_retransmits",
+        "_probes",
         "_stalled",
         "_unanswered",
         "_unread",
@@ -159,12 +175,13 @@ class Detector:
         self._judged = WELL
         self._watched = 0.0
         self._stalled = 0.0
-        self._retransmits = 0
+        self._probes = 0
         self._probed_at = 0.0
         self._unanswered = 0.0
         self._jitter = 0.0
         self._usual = 0.0
         self._came_back = 0.0
+        self._lost = 0.0
         self._unread = 0.0
         self._asked: float | None = None
         self._waited = 0.0
@@ -176,10 +193,10 @@ class Detector:
     def forgiven(self) -> float:
         """For how many seconds this path may stand still and come back.
 
-        Every path is given 0.6 s. One that varies is given more, as is one that has come back from a longer pause before;
+        Every path is given 0.3 s. One that varies is given more, as is one that has come back from a longer pause before;
         and none more than 3 s.
         """
-        return min(RESTLESS, max(CALM, PER_JITTER * self._jitter, self._came_back))
+        return min(RESTLESS, max(CALM + PER_JITTER * max(0.0, self._jitter - STEADY), self._came_back))
 
     def take(self, sample: Sample) -> Judgement:
         """Takes the next look at the connection.
@@ -221,14 +238,26 @@ class Detector:
                 self._came_back = max(self._came_back, min(self._stalled, RESTLESS))
             self._learn(path, elapsed)
         if moved or not path.unacked or not before.unacked:  # what came out only now has had no time to be acknowledged
-            self._stalled = self._probed_at = self._unanswered = 0.0
+            self._stalled, self._probes = 0.0, 0
+            self._lost = self._lost * max(0.0, 1.0 - elapsed) + path.repeated - before.repeated
         else:
             self._unanswered += min(elapsed, _STEP)
-            if path.retransmits > self._retransmits and self._probed_at < self.forgiven:
-                self._probed_at, self._unanswered = self._stalled, 0.0  # between the last sample and this one
+            if _tries(path) != _tries(before):
+                self._tried(path)
             self._stalled += min(elapsed, _STEP)
-        self._retransmits = path.retransmits
         return moved
+
+    @property
+    def _wanted(self) -> int:
+        """On how many occasions something must have been sent in vain."""
+        return 3 if self._lost > BURST else 2
+
+    def _tried(self, path: PathSample) -> None:
+        """Counts the occasions on which something was sent that proves something: between the last sample and this one."""
+        since = self.forgiven if self._probes == 0 else self._probed_at + max(0.1, path.rtt)
+        if self._probes < self._wanted and self._stalled >= since:
+            self._probes += 1
+            self._probed_at, self._unanswered = self._stalled, 0.0
 
     def _learn(self, path: PathSample, elapsed: float) -> None:
         """Believes soon that a path varies, and forgets it slowly; but not slower than it has been known.
@@ -284,7 +313,7 @@ class Detector:
     def _stalled_path(self, path: PathSample, sample: Sample) -> Judgement:
         stalled = self._stalled
         patience = 2 * path.rtt + 4 * max(path.rtt_var, self._jitter) + 0.04
-        proven = self._probed_at >= self.forgiven and self._unanswered > patience
+        proven = self._probes == self._wanted and self._unanswered > patience and stalled >= LEAST
         dead = (proven or stalled >= UNSEEN) and not self._answers(path, sample)
         because = (
             f"{path.unacked} segments are out and nothing was acknowledged for {stalled * 1000:.0f} ms, where a round trip"
@@ -305,3 +334,7 @@ class Detector:
 
 def _held(sample: Sample) -> int:
     return sample.unsent + (sample.path.unsent if sample.path is not None else 0)
+
+
+def _tries(path: PathSample) -> int:
+    return path.retransmits if path.sent is None else path.sent

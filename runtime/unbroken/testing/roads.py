@@ -3,7 +3,8 @@ the path. For tests and benchmarks of `unbroken.core.health`; `unbroken.testing.
 
 Simulated are, as in Linux: acknowledgements one by one (SACK) and delayed ones, the smoothed round trip and its deviation
 (RFC 6298 with Linux' minimum of 200 ms), early retransmission by time (RACK), the tail loss probe (RFC 8985), the
-retransmission timer and its doubling, and the window of one segment after it. The congestion window is taken for constant.
+retransmission timer and its doubling, and the window of one segment after it. The congestion window stays
+what a voice has let it grow to.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ SEGMENT: Final = 929
 
 _RTO_MIN: Final = 0.2
 _DELAYED_ACK: Final = 0.04
-_WINDOW: Final = 20
-"""Segments that may be out at once; a voice lets the congestion window grow to no more."""
+_WINDOW: Final = 15
+"""Segments that may be out at once beside those of a round trip: a voice lets the congestion window grow to no more."""
+
+_PER_SECOND: Final = 50
 
 
 class Pause(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,6 +136,8 @@ class Sender:
         self.now = now
         self.road = road
         self.retransmits = 0
+        self.sent = 0
+        self.repeated = 0
         self.delivered = 0
         self.srtt = road.round_trip(now)  # of the connection's handshake
         self.mdev = self.srtt / 2
@@ -189,6 +194,8 @@ class Sender:
             rtt=self.srtt,
             rtt_var=self.mdev,
             retransmits=self.retransmits,
+            sent=self.sent,
+            repeated=self.repeated,
             unsent=self._queue * SEGMENT,
             delivered=self.delivered,
         )
@@ -196,7 +203,8 @@ class Sender:
     # -- sending --------------------------------------------------------------------------------------------------------
 
     def _send_new(self) -> None:
-        while self._queue and not self._lossy and len(self._out) < _WINDOW:
+        window = _WINDOW + self.srtt * _PER_SECOND
+        while self._queue and not self._lossy and len(self._out) < window:
             self._queue -= 1
             segment = _Segment(self._next, self.now)
             self._next += 1
@@ -207,6 +215,7 @@ class Sender:
             self._transmit(segment)
 
     def _transmit(self, segment: _Segment) -> None:
+        self.sent += 1
         at = self.road.arrival(self.now, up=True)
         if at is not None:
             number = segment.number
@@ -215,6 +224,7 @@ class Sender:
     def _again(self, segment: _Segment) -> None:
         segment.sent_at = self.now
         segment.tries += 1
+        self.repeated += 1
         self._transmit(segment)
 
     def _arm(self) -> None:

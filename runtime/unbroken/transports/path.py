@@ -23,11 +23,14 @@ nobody watches: longer than any pause that is forgiven there, and than a stalled
 _SEGMENTS: Final = struct.Struct("8B24I")
 """All up to ``tcpi_total_retrans``, which every Linux since 2.6.10 fills."""
 
-_UNSENT: Final = struct.Struct("=I")
+_NUMBER: Final = struct.Struct("=I")
+
 _UNSENT_AT: Final = 144
 """Offset of ``tcpi_notsent_bytes`` (Linux 4.6)."""
 
-_DELIVERED: Final = struct.Struct("=I")
+_SENT_AT: Final = 156
+"""Offset of ``tcpi_data_segs_out`` (Linux 4.6)."""
+
 _DELIVERED_AT: Final = 192
 """Offset of ``tcpi_delivered`` (Linux 4.18)."""
 
@@ -66,16 +69,22 @@ def read_path(raw: socket.socket) -> PathSample | None:
     fields = _SEGMENTS.unpack_from(info)
     if fields[0] not in (_ESTABLISHED, _CLOSE_WAIT):
         return None
-    known = len(info)
     return PathSample(
         unacked=fields[12],
         since_ack=fields[20] / 1e3,
         rtt=fields[23] / 1e6,
         rtt_var=fields[24] / 1e6,
         retransmits=fields[2],
-        unsent=_UNSENT.unpack_from(info, _UNSENT_AT)[0] if known >= _UNSENT_AT + _UNSENT.size else 0,
-        delivered=_DELIVERED.unpack_from(info, _DELIVERED_AT)[0] if known >= _DELIVERED_AT + _DELIVERED.size else None,
+        repeated=fields[31],
+        sent=_number(info, _SENT_AT),
+        unsent=_number(info, _UNSENT_AT) or 0,
+        delivered=_number(info, _DELIVERED_AT),
     )
+
+
+def _number(info: bytes, at: int) -> int | None:
+    known: int | None = _NUMBER.unpack_from(info, at)[0] if len(info) >= at + _NUMBER.size else None
+    return known
 
 
 def bound_silence(raw: socket.socket) -> None:

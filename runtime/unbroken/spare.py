@@ -152,6 +152,7 @@ class Spares:
         self._upkeep: dict[int, Upkeep] = {}
         self._spares: dict[int, _Spare] = {}
         self._forbidden: set[int] = set()
+        self._asked_at = -math.inf
 
     def __repr__(self) -> str:
         kept = ", ".join(self._targets[index].name for index in self._spares)
@@ -183,22 +184,29 @@ class Spares:
         now = anyio.current_time()
         upkeep = self._upkeep.setdefault(target, Upkeep(age=self._settings.spare_age))
         upkeep.want(now, until=math.inf if while_up else now + self._settings.spare_age)
+        if not while_up:
+            self.ask()
         spare = self._spares.get(target)
-        if spare is not None and spare.dialled is not None:
-            spare.dialled.socket.ping()  # so that it shows whether it lives
-            self._settled()
-        elif not upkeep.wanted(now):
+        if (spare is not None and spare.dialled is not None) or not upkeep.wanted(now):
             self._settled()
         elif spare is None:
             spare = self._spares[target] = _Spare(target, upkeep=upkeep, settled=self._settled)
             self._tasks.start_soon(self._live, spare, name=f"{self._name} spare to {self._targets[target].name}")
+
+    def ask(self) -> None:
+        """Asks every open spare for a sign of life, since the link's own path is in question."""
+        self._asked_at = anyio.current_time()
+        for spare in self._spares.values():
+            if spare.dialled is not None:
+                spare.dialled.socket.ping()
 
     def take(self, target: int, *, path_died_at: float) -> Dialled | None:
         """Takes the spare to a target for the next link. Those that were kept for the link before are let go.
 
         Args:
             target: an index into the route.
-            path_died_at: see `unbroken.core.spares.path_died_at`: a spare that has shown no life since is not trusted.
+            path_died_at: see `unbroken.core.spares.path_died_at`. Where it may have died, a spare that has shown no life
+                since then, and since it was last asked for it, is not trusted.
 
         Returns:
             The open connection; None: there is none, so the link is dialled.
@@ -211,7 +219,8 @@ class Spares:
                     self._spares.pop(index).let_go()
         if spare is None:
             return None
-        if spare.dialled is not None and spare.dialled.socket.last_received < path_died_at:
+        since = max(path_died_at, self._asked_at) if path_died_at > -math.inf else -math.inf
+        if spare.dialled is not None and spare.dialled.socket.last_received < since:
             spare.let_go()
             return None
         return spare.take()
@@ -243,18 +252,20 @@ class Spares:
         ending: Ending | None = None
         if permit is not None:
             try:
-                return await self._dial(index, tasks)
+                dialled = await self._dial(index, tasks)
             except ConfigError:
                 ending = Ending(cause="credential", reason="there is none", sent_by_us=True)
             except DialFailed as failed:
                 ending = failed.ending
             except TimeoutError:
                 ending = Ending(cause="dial_deadline", sent_by_us=True)
+            else:
+                if dialled is None:
+                    spare.upkeep.drop()
+                return dialled
             finally:
                 self._fleet.give_back(permit, now=anyio.current_time())
-        if index in self._forbidden:
-            spare.upkeep.drop()
-        elif spare.upkeep.failed(ending, anyio.current_time(), random=self._random()) and ending is not None:
+        if spare.upkeep.failed(ending, anyio.current_time(), random=self._random()) and ending is not None:
             logger.warning(
                 "session %s: a spare connection to %s was refused (%s); the next link is going to be dialled as usual",
                 self._name,

@@ -428,6 +428,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
                 case Command.PING:
                     if self.link is not None:
                         self.link.ping()
+                    self.spares.ask()
                 case Command.SPARE:
                     self.spares.want(self.target, while_up=self.machine.last is Input.SPARE_DUE)
                 case Command.HEALTHY:

@@ -94,3 +94,41 @@ async def test_cancelled_while_closing(monkeypatch: pytest.MonkeyPatch) -> None:
         assert stages[-1].network.open_ends == 0
 
     assert await cancel_everywhere(scenario, check=check) > 50
+
+
+async def test_cancelled_at_every_step_with_a_spare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One spare is taken, one refused, one closed unnoticed, and one left behind."""
+
+    async def gone(call: Call) -> None:
+        call.socket.abort()
+
+    fleet = Fleet()
+    stages: list[Stage] = []
+
+    async def scenario() -> None:
+        async with stage(one=[dies, dies, gone, serves, 503, serves]) as it:
+            stages.append(it)
+            monkeypatch.setattr(registry, "load", lambda group, name: it.provider)
+            async with unbroken.Runtime(transport=it.transport, fleet=fleet, random=lambda: 0.5) as runtime:
+                session = runtime.open(it.target(), settings=unbroken.Settings(spare="always"))
+                session.send_audio(SAID)
+                recoveries = 0
+                async for event in session:
+                    match event:
+                        case unbroken.ReplyEnded():
+                            await anyio.sleep(0.5)
+                            session.send_audio(SAID)
+                        case unbroken.Recovered():
+                            recoveries += 1
+                            if recoveries == 2:
+                                break
+
+    before = tasks()
+
+    def check() -> None:
+        assert fleet.outstanding == 0, "every permit is back"
+        assert stages[-1].network.open_ends == 0, "no socket is left"
+        assert tasks() == before, "no task is left"
+
+    runs = await cancel_everywhere(scenario, check=check)
+    assert runs > 150

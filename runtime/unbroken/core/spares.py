@@ -86,7 +86,9 @@ class Upkeep:
             now: the present.
             opened_at: since when it was open.
         """
-        if now - opened_at < min(self._age, _FIRST_WAIT):
+        if now - opened_at >= self._age and not self.for_ever:
+            self.drop()
+        elif now - opened_at < min(self._age, _FIRST_WAIT):
             self._later(now)
         else:  # it grew too old, here or at the service
             self._failures = 0

@@ -13,6 +13,7 @@ import msgspec
 
 from unbroken.abc import Connection, Provider, Socket, Transport, TransportStep
 from unbroken.core.continuity import Crossing
+from unbroken.core.health import Sample
 from unbroken.decisions import Cause, Closure, Ending, Facts, Phase
 from unbroken.errors import ConfigError, LinkError, SocketEnded, WireError
 from unbroken.events import Steps
@@ -91,6 +92,8 @@ class Link:
         """What is sent may still reach the peer; false from the begin of the link's end."""
         self.index = 0
         """The number of the next client message; the setup is 0."""
+        self.paused = False
+        """It does not read: the application does not take its events."""
         self._transport = transport
         self._post = post
         self._receiver = receiver
@@ -105,6 +108,7 @@ class Link:
         self._closing: Cause | None = None
         self._closed_by_us = False
         self._reported = False
+        self._useless_for: float | None = None
         self._began = anyio.current_time()
         self._marks: list[tuple[str, float]] = [("credential", self._began)]
 
@@ -128,6 +132,33 @@ class Link:
     def last_received(self) -> float:
         """When the last byte came from the peer; before the first, when the link was begun."""
         return self._socket.last_received if self._socket is not None else self._began
+
+    def last_sign(self, now: float) -> float:
+        """When the peer last gave a sign of life: a byte or, where the transport can tell, an acknowledgement.
+
+        Args:
+            now: the present.
+        """
+        path = self._socket.path() if self._socket is not None else None
+        return self.last_received if path is None else max(self.last_received, now - path.since_ack)
+
+    def look(self, now: float) -> Sample:
+        """Returns how the link stands, for the watchdog.
+
+        Args:
+            now: the present.
+        """
+        socket = self._socket
+        if socket is None:
+            return Sample(now=now)
+        return Sample(
+            now=now,
+            path=socket.path(),
+            unsent=socket.buffered,
+            silent_for=now - socket.last_received,
+            slowest_pong=socket.slowest_pong,
+            paused=self.paused,
+        )
 
     @property
     def cause(self) -> Cause | None:
@@ -175,15 +206,17 @@ class Link:
         else:
             self._socket.close(1000)
 
-    def abort(self, cause: Cause | None, reason: str = "") -> None:
+    def abort(self, cause: Cause | None, reason: str = "", *, useless_for: float | None = None) -> None:
         """Ends the link at once, in any phase, and reports its end before this returns. What is left of it is torn down in
         its own task, and nobody waits for that.
 
         Args:
             cause: why; None: the application closed the session.
             reason: words for people.
+            useless_for: for how many seconds it is known to have been of no use; None: since the last byte came.
         """
         self.open = False
+        self._useless_for = useless_for
         self._closed_by_us = self._closed_by_us or (cause is None and self._closing is None)
         if self._ending is None:
             self._ending = Ending(
@@ -242,7 +275,8 @@ class Link:
             age=now - self._began,
             link=self.number,
         )
-        self._receiver.lost(LinkDown(link=self.number, closure=closure, silent_for=max(0.0, now - self.last_received)))
+        silent_for = max(0.0, now - self.last_received) if self._useless_for is None else self._useless_for
+        self._receiver.lost(LinkDown(link=self.number, closure=closure, silent_for=silent_for))
 
     def _told(self, ending: Ending) -> Ending:
         """The peer's answer to our own close says nothing; what we closed for does."""
@@ -310,7 +344,9 @@ class Link:
                 if type(event) is ProviderFault:
                     return self._refused(event)
             deliver(self.number, events)
+            self.paused = True
             await room()
+            self.paused = False
         raise AssertionError("unreachable")
 
     def _refused(self, fault: ProviderFault) -> Ending:

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from unbroken.decisions import Closure, Decision, Fault, Phase, Situation
+from unbroken.decisions import Cause, Closure, Decision, Fault, Phase, Situation
 from unbroken.events import Steps
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "AskPolicy",
     "Decided",
     "Finished",
+    "Judged",
     "Lag",
     "LinkDown",
     "LinkStep",
@@ -69,12 +70,29 @@ class LinkDown(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     Attributes:
         link: the link.
         closure: how it ended.
-        silent_for: seconds since the last byte came from the peer.
+        silent_for: seconds since the last byte came from the peer; where the watchdog condemned the link, seconds for which
+            it is known to have been of no use.
     """
 
     link: int
     closure: Closure
     silent_for: float = 0.0
+
+
+class Judged(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Watchdog to supervisor: the link may be of no use any more, or is of none.
+
+    Attributes:
+        link: the link.
+        because: what it looks like, in one plain sentence.
+        cause: what it is to be ended for; None: that is only a suspicion.
+        useless_for: for how many seconds it is known to have been of no use.
+    """
+
+    link: int
+    because: str
+    cause: Cause | None = None
+    useless_for: float = 0.0
 
 
 class Replay(msgspec.Struct, frozen=True, kw_only=True, tag=True):

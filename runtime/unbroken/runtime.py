@@ -33,6 +33,7 @@ from unbroken.policy_actor import PolicyActor
 from unbroken.recorder import Folder, Recording
 from unbroken.session import Session
 from unbroken.supervisor import SessionSupervisor
+from unbroken.watchdog import Watchdog
 
 __all__ = ["Route", "Runtime", "connect"]
 
@@ -83,6 +84,7 @@ class Runtime:
         self._observers = Observers(observers)
         self._policy = PolicyActor(self.fleet)
         self._policy_gone = False
+        self._watchdog = Watchdog()
         self._sessions: dict[str, Session] = {}
         self._settings: dict[str, Settings] = {}
         self._numbers = itertools.count(1)
@@ -96,6 +98,7 @@ class Runtime:
         await tasks.__aenter__()
         self._tasks = tasks
         tasks.start_soon(self._keep_policy, name="unbroken policy")
+        tasks.start_soon(self._watchdog.run, name="unbroken watchdog")
         self._observers.started(self.fleet)
         return self
 
@@ -177,6 +180,7 @@ class Runtime:
             outlet=outlet,
             recording=recording,
             given_up=lambda: self._keep(recording),
+            watch=self._watchdog.watch,
         )
         session = Session(name, supervisor=supervisor, outlet=outlet)
         self._policy.enroll(

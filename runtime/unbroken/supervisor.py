@@ -17,7 +17,7 @@ from unbroken.config import Settings
 from unbroken.core.first import first_target
 from unbroken.core.fleet import Fleet
 from unbroken.core.machine import LIVE, Command, Input, Machine, State
-from unbroken.core.outage import Outages
+from unbroken.core.outage import Outages, why_given_up
 from unbroken.core.spares import other_target, path_died_at
 from unbroken.decisions import Cause, Closure, Decision, Escalate, FailOver, Finish, Retry, Situation, TargetState
 from unbroken.events import Connected, Escalated, OutageBegan, Recovered, Waiting
@@ -27,6 +27,7 @@ from unbroken.messages import (
     AskPolicy,
     Decided,
     Finished,
+    Judged,
     Lag,
     LinkDown,
     LinkStep,
@@ -45,7 +46,7 @@ from unbroken.spare import Spares
 __all__ = ["SessionSupervisor", "SupervisorMessage"]
 
 SupervisorMessage: TypeAlias = (
-    LinkStep | LinkUp | LinkDown | Progress | Announced | Released | Lag | Decided | Finished | SpareSettled
+    LinkStep | LinkUp | LinkDown | Progress | Announced | Released | Lag | Decided | Finished | SpareSettled | Judged
 )
 
 _WORTH_SAYING = 0.5
@@ -75,6 +76,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         outlet: where the application's events go.
         recording: what enters the machine, and what is decided, is kept there.
         given_up: called before the application hears that the session is given up.
+        watch: has a link watched that is up.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         outlet: Outlet,
         recording: Recording,
         given_up: Callable[[], object],
+        watch: Callable[[Link, Callable[[Judged], object]], object],
     ) -> None:
         super().__init__(Mailbox(name=name, capacity=1024, overflow=Overflow.FAIL))
         self.machine: Machine = recording.machine
@@ -110,6 +113,8 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         self._random = random
         self._outlet = outlet
         self._given_up = given_up
+        self._watch = watch
+        self._judged: Judged | None = None
         self.pipe = AudioPipe(
             name,
             profile=providers[0].profile,
@@ -177,7 +182,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
     def on_deadline(self, now: float) -> None:
         """Lets the machine take the passing of its deadline."""
         link = self.link
-        sign = link.last_received if link is not None else now
+        sign = link.last_sign(now) if link is not None else now
         self._perform(self.machine.expire(now, sign_at=sign, output_at=self.pipe.output_at), now)
 
     def take(self, message: SupervisorMessage) -> bool:
@@ -216,6 +221,10 @@ class SessionSupervisor(Actor[SupervisorMessage]):
             case Announced(link=number, time_left=time_left):
                 if self._is_current(number):
                     self.machine.announce(time_left, now)
+            case Judged(link=number, cause=cause):
+                if self._is_current(number):
+                    self._judged = message
+                    self._feed(Input.SUSPECTED if cause is None else Input.CONDEMNED, now)
             case Released():
                 if self._is_current(message.link):
                     self._released(message)
@@ -283,7 +292,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
     def _detected(self, message: LinkDown, now: float) -> float:
         """Returns for how many seconds the link had been of no use when its end was known."""
         match message.closure.ending.cause:
-            case "sign_deadline" | "reply_deadline" | "ping_timeout":
+            case "sign_deadline" | "reply_deadline" | "ping_timeout" | "path_dead" | "not_reading":
                 return message.silent_for
             case "handover":
                 return now - self._hung_up_at
@@ -468,7 +477,8 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         self._tasks.start_soon(self.link.run, name=f"{self.name} link {self._number}")
 
     def _activate(self) -> None:
-        assert self._up is not None
+        assert self._up is not None and self.link is not None
+        self._watch(self.link, self.take)
         drop = isinstance(self._decision, Retry) and self._decision.drop_media
         self.pipe.mailbox.post(
             Replay(
@@ -492,21 +502,15 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         happened = self.machine.last
         if happened is Input.PHASE_OVERDUE:
             link.abort(link.overdue)
+        elif happened is Input.CONDEMNED and self._judged is not None:
+            link.abort(self._judged.cause, self._judged.because, useless_for=self._judged.useless_for)
         else:
             link.abort(_FROM_HERE.get(happened))
 
     def _escalate(self) -> None:
-        decision, settings = self._decision, self._settings
+        decision = self._decision
         advice = decision.advice if isinstance(decision, Escalate) else ""
-        match self.machine.last:
-            case Input.PATIENCE_OVER:
-                because = f"No link came up within the session's patience of {settings.patience:g} s."
-            case Input.LAG_OVERDUE:
-                because = f"The application has not taken its events for {settings.consumer_patience:g} s."
-            case Input.CLOSE_OVERDUE:
-                because = "A link did not report its end; this is a bug in unbroken or in a transport."
-            case _:
-                because = decision.because
+        because = why_given_up(self.machine.last, self._settings) or decision.because
         story = tuple(self.outages.story) if self.outages.began is not None else ()
         fault = story[-1].fault if story else None
         if not advice and fault is not None:

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import msgspec
 
 from unbroken.config import Settings
+from unbroken.core.table import Input
 from unbroken.decisions import Closure, Situation, TargetState
 from unbroken.events import OutageBegan, Steps
 
-__all__ = ["Outages"]
+__all__ = ["Outages", "why_given_up"]
 
 _STORY = 64
 """Decisions of one outage that are kept for the story; the oldest go first."""
@@ -200,3 +201,21 @@ class Outages:
             wait_ms=spent.wait_ms + wait_ms,
             failed_ms=spent.failed_ms + failed_ms,
         )
+
+
+def why_given_up(last: Input, settings: Settings) -> str:
+    """Returns why a session was given up that no decision gave up, in one sentence; "": a decision did.
+
+    Args:
+        last: what happened last.
+        settings: the session's bounds.
+    """
+    match last:
+        case Input.PATIENCE_OVER:
+            return f"No link came up within the session's patience of {settings.patience:g} s."
+        case Input.LAG_OVERDUE:
+            return f"The application has not taken its events for {settings.consumer_patience:g} s."
+        case Input.CLOSE_OVERDUE:
+            return "A link did not report its end; this is a bug in unbroken or in a transport."
+        case _:
+            return ""

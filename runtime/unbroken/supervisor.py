@@ -477,7 +477,8 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         self._tasks.start_soon(self.link.run, name=f"{self.name} link {self._number}")
 
     def _activate(self) -> None:
-        assert self._up is not None and self.link is not None
+        assert self._up is not None
+        assert self.link is not None
         self._watch(self.link, self.take)
         drop = isinstance(self._decision, Retry) and self._decision.drop_media
         self.pipe.mailbox.post(
@@ -508,9 +509,8 @@ class SessionSupervisor(Actor[SupervisorMessage]):
             link.abort(_FROM_HERE.get(happened))
 
     def _escalate(self) -> None:
-        decision = self._decision
-        advice = decision.advice if isinstance(decision, Escalate) else ""
-        because = why_given_up(self.machine.last, self._settings) or decision.because
+        advice = self._decision.advice if isinstance(self._decision, Escalate) else ""
+        because = why_given_up(self.machine.last, self._settings) or self._decision.because
         story = tuple(self.outages.story) if self.outages.began is not None else ()
         fault = story[-1].fault if story else None
         if not advice and fault is not None:

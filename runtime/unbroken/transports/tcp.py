@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from itertools import chain, zip_longest
 from typing import Any
 
 import anyio
 import anyio.abc
 
+from unbroken.transports.names import Address, Names
 from unbroken.transports.path import bound_silence
 
 __all__ = ["TcpStream", "connect_tcp"]
@@ -22,8 +22,6 @@ ATTEMPT_DELAY = 0.25
 
 LINGER_RESET = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 """``struct linger``: closing discards what is unsent and sends a reset."""
-
-Address = tuple[int, int, int, Any]  # family, type, protocol, address
 
 
 class TcpStream(anyio.abc.ByteStream):
@@ -142,20 +140,41 @@ class TcpStream(anyio.abc.ByteStream):
         return f"<TcpStream {'closed' if self._closed else self._raw.fileno()}>"
 
 
-async def connect_tcp(host: str, port: int) -> TcpStream:
+async def connect_tcp(host: str, port: int, *, names: Names | None = None) -> TcpStream:
     """Connects to the first address that answers (RFC 8305).
+
+    Args:
+        host: a name or an address.
+        port: the port.
+        names: what is remembered of earlier connections; where no remembered address can be reached, the resolver is asked
+            after all. None: nothing is.
 
     Raises:
         socket.gaierror: the name cannot be resolved.
         OSError: no address could be reached; the error is that of an address that refused, else the first.
     """
-    addresses = await _resolve(host, port)
+    names = names if names is not None else Names()
+    addresses, remembered = await names.find(host, port)
+    try:
+        address, raw = await _race(addresses)
+    except OSError:
+        if not remembered or not (moved := set(await names.ask(host, port)).difference(addresses)):
+            raise
+        address, raw = await _race([*moved])
+    names.worked(host, port, address)
+    return TcpStream(raw)
+
+
+async def _race(addresses: list[Address]) -> tuple[Address, socket.socket]:
+    """Connects to the first of several addresses that answers, each begun some time after the one before."""
+    if len(addresses) == 1:
+        return addresses[0], await _connect(addresses[0])
     errors: list[OSError] = []
-    connected: list[socket.socket] = []
+    connected: list[tuple[Address, socket.socket]] = []
 
     async def attempt(address: Address, settled: anyio.Event) -> None:
         try:
-            connected.append(await _connect(address))
+            connected.append((address, await _connect(address)))
         except OSError as error:
             errors.append(error)
             settled.set()
@@ -171,21 +190,10 @@ async def connect_tcp(host: str, port: int) -> TcpStream:
                     await settled.wait()
         if not connected:
             raise next((error for error in errors if isinstance(error, ConnectionRefusedError)), errors[0])
-        return TcpStream(connected.pop(0))
+        return connected.pop(0)
     finally:
-        for late in connected:
+        for _, late in connected:
             late.close()
-
-
-async def _resolve(host: str, port: int) -> list[Address]:
-    found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    addresses = [(family, kind, protocol, address) for family, kind, protocol, _, address in found]
-    first = addresses[0][0]
-    # Families take turns, so that one broken family costs one delay (RFC 8305, section 4).
-    pairs: Iterable[tuple[Address | None, Address | None]] = zip_longest(
-        [a for a in addresses if a[0] == first], [a for a in addresses if a[0] != first]
-    )
-    return [address for address in chain.from_iterable(pairs) if address is not None]
 
 
 async def _connect(address: Address) -> socket.socket:

@@ -20,6 +20,7 @@ from unbroken.decisions import Ending
 from unbroken.errors import ConfigError, DialFailed
 from unbroken.transports.failures import BROKEN, cut, dial_failure, http_refusal, parse_head
 from unbroken.transports.framing import CHUNK, MAX_MESSAGE, SILENT, ClientWire, StreamSocket, reset
+from unbroken.transports.names import Names
 from unbroken.transports.proxy import proxy_failure, proxy_for, tunnel
 from unbroken.transports.tcp import connect_tcp
 
@@ -63,6 +64,7 @@ class WebSocketTransport(Transport):
         self._user_agent = user_agent
         self._wall_clock = wall_clock
         self._default_context: ssl.SSLContext | None = None
+        self._names = Names()
 
     async def open(
         self, endpoint: Endpoint, *, tasks: anyio.abc.TaskGroup, on_step: Callable[[TransportStep], None]
@@ -103,10 +105,10 @@ class WebSocketTransport(Transport):
             return await self._connect(uri.host, uri.port)
         proxy = proxy_for(uri.host, uri.port, secure=uri.secure) if self._proxy else None
         if proxy is None:
-            return await connect_tcp(uri.host, uri.port)
+            return await connect_tcp(uri.host, uri.port, names=self._names)
         stream: anyio.abc.ByteStream | None = None
         try:
-            stream = await connect_tcp(proxy.host, proxy.port)
+            stream = await connect_tcp(proxy.host, proxy.port, names=self._names)
             if proxy.secure:
                 stream = await self._wrap(stream, self._context(None), proxy.host)
             await tunnel(stream, proxy, uri.host, uri.port, user_agent=self._user_agent)

@@ -130,8 +130,8 @@ class Life:
         self.speak(stop - self.sender.now + 1.0)
 
     def burst(self) -> None:
-        """Lets the road lose every third packet for a second, within speech."""
-        usual, self.road.loss = self.road.loss, 0.33
+        """Lets the road lose every fifth packet for a second, within speech."""
+        usual, self.road.loss = self.road.loss, 0.2
         self.speak(1.0)
         self.road.loss = usual
         self.speak(1.0)

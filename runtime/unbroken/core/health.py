@@ -7,7 +7,7 @@ about, each of which needs more than the passing of time:
   and what the kernel sent after that, on two occasions, is unanswered too. A path that stands still for a shorter time is
   never condemned, however late its first acknowledgement comes: the kernel doubles its pauses, so after 2 s it may not have
   tried for another 1.5 s, and what it has not tried proves nothing. Nor is one that loses a packet then: two would have to
-  be lost in a row, and three where many were lost just before.
+  be lost in a row, and more where many were lost just before or little is out.
 * **The peer's process.** What is to be sent piles up here, none of it was taken, and not one byte came, for `UNREAD`
   seconds: the peer's kernel lives, and what it has received is read by nobody.
 * **Silence.** A ping is unanswered and not one byte came for `SILENCE` seconds, or three times the slowest pong of this
@@ -47,6 +47,9 @@ PER_JITTER: Final = 30.0
 
 BURST: Final = 4.0
 """Segments sent again within about a second; a path that lost more just before it stood still may lose one more."""
+
+FEW: Final = 8
+"""Segments below which a path may have lost all that is out; speech soon has more of them out."""
 
 UNSEEN: Final = 10.0
 """Seconds without an acknowledgement that condemn where the kernel does not say that it has sent anything again."""
@@ -247,15 +250,14 @@ class Detector:
             self._stalled += min(elapsed, _STEP)
         return moved
 
-    @property
-    def _wanted(self) -> int:
+    def _wanted(self, path: PathSample) -> int:
         """On how many occasions something must have been sent in vain."""
-        return 3 if self._lost > BURST else 2
+        return 2 + (self._lost > BURST) + (path.unacked < FEW)
 
     def _tried(self, path: PathSample) -> None:
         """Counts the occasions on which something was sent that proves something: between the last sample and this one."""
         since = self.forgiven if self._probes == 0 else self._probed_at + max(0.1, path.rtt)
-        if self._probes < self._wanted and self._stalled >= since:
+        if self._probes < self._wanted(path) and self._stalled >= since:
             self._probes += 1
             self._probed_at, self._unanswered = self._stalled, 0.0
 
@@ -313,7 +315,7 @@ class Detector:
     def _stalled_path(self, path: PathSample, sample: Sample) -> Judgement:
         stalled = self._stalled
         patience = 2 * path.rtt + 4 * max(path.rtt_var, self._jitter) + 0.04
-        proven = self._probes == self._wanted and self._unanswered > patience and stalled >= LEAST
+        proven = self._probes >= self._wanted(path) and self._unanswered > patience and stalled >= LEAST
         dead = (proven or stalled >= UNSEEN) and not self._answers(path, sample)
         because = (
             f"{path.unacked} segments are out and nothing was acknowledged for {stalled * 1000:.0f} ms, where a round trip"

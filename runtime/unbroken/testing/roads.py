@@ -146,6 +146,7 @@ class Sender:
         self._next = 0
         self._last_ack = now
         self._lossy = 0
+        self._sacked = 0
         self._timer = math.inf
         self._probing = False
         self._backoff = 0
@@ -204,7 +205,7 @@ class Sender:
 
     def _send_new(self) -> None:
         window = _WINDOW + self.srtt * _PER_SECOND
-        while self._queue and not self._lossy and len(self._out) < window:
+        while self._queue and not self._lossy and len(self._out) - self._sacked < window:
             self._queue -= 1
             segment = _Segment(self._next, self.now)
             self._next += 1
@@ -292,6 +293,7 @@ class Sender:
         before = len(self._out)
         for number in [number for number in self._out if number < taken]:
             del self._out[number]
+        self._sacked = sum(segment.sacked for segment in self._out.values())
         self.delivered += fresh
         if not fresh:
             return

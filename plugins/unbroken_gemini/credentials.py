@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
+import logging
+import math
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal, TypeAlias, cast
@@ -19,8 +23,16 @@ from unbroken_gemini.targets import TOKEN_PREFIX
 
 __all__ = ["Ask", "Asked", "Bearer", "Credential", "Grant", "Key", "Nobody"]
 
+logger = logging.getLogger("unbroken.gemini")
+
 Ask: TypeAlias = Callable[[], Awaitable[str]]
 """Asked once per link for a key or token of the Gemini API, or a bearer token of Vertex AI."""
+
+_AHEAD = datetime.timedelta(minutes=15)
+"""How long before its expiry a token is renewed: a link lives for ten minutes or so, and the next dial is not to wait."""
+
+_AGAIN = 60.0
+"""Seconds between two renewals aside; Google's own metadata service hands out the old token until its last minutes."""
 
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 
@@ -117,17 +129,37 @@ class Bearer(Credential):
     def __init__(self, credentials: Credentials | None) -> None:
         self._credentials = credentials
         self._lock = threading.Lock()
+        self._aside: threading.Thread | None = None
+        self._tried_at = -math.inf
 
     async def grant(self, *, refresh: bool) -> Grant:
-        """Returns a bearer token, renewed in a worker thread some minutes before it expires."""
-        if refresh or self._credentials is None or self._credentials.token_state is not TokenState.FRESH:
+        """Returns a bearer token. It is renewed in a worker thread, which is waited for only where the token has expired or
+        was refused: while it still serves, it is renewed aside, so that no recovery waits for that."""
+        credentials = self._credentials
+        if refresh or credentials is None or credentials.token_state is TokenState.INVALID:
             await anyio.to_thread.run_sync(self._renew, refresh, abandon_on_cancel=True)
+        elif _ageing(credentials):
+            self._renew_aside()
         credentials = self._credentials
         assert credentials is not None
         headers = {"Authorization": f"Bearer {credentials.token}"}
         if credentials.quota_project_id:
             headers["x-goog-user-project"] = credentials.quota_project_id
         return Grant(headers=headers)
+
+    def _renew_aside(self) -> None:
+        now = time.monotonic()
+        if (self._aside is not None and self._aside.is_alive()) or now - self._tried_at < _AGAIN:
+            return
+        self._tried_at = now
+        self._aside = threading.Thread(target=self._try_to_renew, name="unbroken: renewing a credential", daemon=True)
+        self._aside.start()
+
+    def _try_to_renew(self) -> None:
+        try:
+            self._renew(force=True)
+        except (ConfigError, DialFailed) as error:  # the token serves on, and who finds it expired is told
+            logger.info("%s; the token of before serves on", error)
 
     def _renew(self, force: bool) -> None:  # noqa: FBT001 — a worker thread takes no keywords
         import google.auth
@@ -150,6 +182,15 @@ class Bearer(Credential):
             except exceptions.GoogleAuthError as error:
                 said = str(error.args[0])[:80] if error.args else type(error).__name__
                 raise DialFailed(_ending("credential", f"renewing the credential: {said}")) from error
+
+
+def _ageing(credentials: Credentials) -> bool:
+    """Says whether a token may expire before a link that is dialled now ends, and the next one needs it."""
+    expiry = cast("datetime.datetime | None", credentials.expiry)  # in UTC, without saying so
+    if credentials.token_state is not TokenState.FRESH:
+        return True
+    left = expiry - datetime.datetime.now(datetime.UTC).replace(tzinfo=None) if expiry is not None else _AHEAD
+    return left < _AHEAD
 
 
 def _of_key(secret: str) -> Grant:

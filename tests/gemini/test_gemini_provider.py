@@ -7,6 +7,7 @@ import re
 import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -212,10 +213,51 @@ async def test_a_bearer_token_is_renewed_ahead_and_when_it_was_refused() -> None
     built = placed(held)
     assert secret_of(await built.endpoint()) == {"Authorization": "Bearer bearer-1"}
     assert secret_of(await built.endpoint()) == {"Authorization": "Bearer bearer-1"}
-    held.expiry = credentials(minutes=3).expiry
+    held.expiry = credentials(minutes=-1).expiry
     assert secret_of(await built.endpoint()) == {"Authorization": "Bearer bearer-2"}
     assert secret_of(await built.endpoint(refresh=True)) == {"Authorization": "Bearer bearer-3"}
     assert held.renewed == 3
+
+
+@REAL_TIME
+@pytest.mark.anyio
+@pytest.mark.parametrize("minutes", [14, 3])
+async def test_a_token_that_serves_still_is_renewed_aside_and_nobody_waits(minutes: int) -> None:
+    held, go_on = Renewable(), threading.Event()
+    built = placed(held)
+    await built.endpoint()
+    held.expiry = credentials(minutes=minutes).expiry
+    renew = held.refresh
+
+    def slow(request: object) -> None:
+        assert go_on.wait(10)
+        renew(request)
+
+    held.refresh = slow  # type: ignore[method-assign]
+    for _ in range(3):
+        assert secret_of(await built.endpoint()) == {"Authorization": "Bearer bearer-1"}
+    go_on.set()
+    for thread in threading.enumerate():
+        if thread.name == "unbroken: renewing a credential":
+            thread.join(10)
+    assert secret_of(await built.endpoint()) == {"Authorization": "Bearer bearer-2"}
+    assert held.renewed == 2, "once, however often it was asked for"
+
+
+@REAL_TIME
+@pytest.mark.anyio
+async def test_a_renewal_aside_that_fails_changes_nothing() -> None:
+    held = Renewable()
+    built = placed(held)
+    await built.endpoint()
+    held.fails = iter([exceptions.TransportError("no route")])  # type: ignore[no-untyped-call]
+    held.expiry = credentials(minutes=10).expiry
+    assert secret_of(await built.endpoint()) == {"Authorization": "Bearer bearer-1"}
+    for thread in threading.enumerate():
+        if thread.name == "unbroken: renewing a credential":
+            thread.join(10)
+    assert secret_of(await built.endpoint()) == {"Authorization": "Bearer bearer-1"}
+    assert held.renewed == 1
 
 
 @pytest.mark.anyio

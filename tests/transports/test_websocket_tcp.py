@@ -475,6 +475,7 @@ async def test_closing_wakes_a_reader_and_a_writer() -> None:
     async with tcp_server(handle) as port:
         for end in ("close", "abort"):
             stream = await connect_tcp("127.0.0.1", port)
+            await anyio.sleep(0.05)  # the far side waits for its first byte by then
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(read, stream)
                 tasks.start_soon(write, stream)

@@ -214,7 +214,6 @@ class Detector:
             return self._judged
         before, self._before = self._before, sample
         if before is None:
-            self._ask(sample.now)  # so that the peer's way with pings is known before it matters
             if sample.path is not None:
                 self._jitter, self._usual = sample.path.rtt_var, sample.path.rtt
             return self._judged

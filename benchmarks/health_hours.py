@@ -1,10 +1,11 @@
-"""Healthy hours and dead paths through the detector of `unbroken.core.health`: ``python benchmarks/health_hours.py [--hours N]``.
+"""Healthy hours and dead paths through the detector of `unbroken.core.health`: ``python benchmarks/health_hours.py``.
 
 How an hour is simulated: a link lives on a road of one kind, which stays. Sixteen stretches of the hour are lived segment by
-segment, with 50 frames a second and a look every 50 ms: six pauses that end (on a mobile road 1 to 2 s each, half of them
-losing and half keeping what is sent; elsewhere up to 0.3 s), six bursts of loss, and four times speech after a rest of up to ten minutes, which is
-the trap of figures that are stale then. Ten minutes of the rests are looked at every second: nothing comes from the model,
-and pongs take up to 30 s. What is left of the hour is taken for the same as what was lived, and is not.
+segment, with 50 frames a second and a look every 50 ms: six pauses that end (on a mobile road 1 to 2 s each, elsewhere up to
+0.3 s; half of them lose what is sent, half keep it), six bursts of a second in which every fifth packet is lost each way, and
+four times speech after a rest of one to four minutes, which is the trap of figures that are stale then. The rests are looked
+at every second: nothing comes from the model, and pongs take up to 30 s. What is left of the hour is taken for the same as
+what was lived, and is not.
 
 A dead path is lived the same way: ten seconds of speech, and then nothing comes through, both ways or one way.
 """
@@ -193,7 +194,8 @@ def _healthy(hours: int, seed: int) -> int:
 
 def _dead(paths: int, seed: int) -> None:
     print(
-        f"\n{'dead paths: seconds to condemned':36}{'way':>12}{'n':>6}{'p50':>8}{'p99':>8}{'max':>8}{'max - 1 s, in round trips':>28}"
+        f"\n{'dead paths: seconds to condemned':36}{'way':>12}{'n':>6}{'p50':>8}{'p99':>8}{'max':>8}"
+        f"{'max - 1 s, in round trips':>28}"
     )
     for name, kind in KINDS.items():
         for way, up, down in (("both", True, True), ("up only", True, False), ("down only", False, True)):

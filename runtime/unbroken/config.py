@@ -133,7 +133,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         deadlines: per phase.
-        patience: seconds an outage may last in all before the session escalates.
+        patience: seconds an outage may last in all, from when it is noticed, before the session escalates.
         healthy_after: seconds a link must have been up, and something useful must have come on it, before the
             counters of failures clear; the planned end of a younger link counts as a failure.
         attempts: links that may fail in a row, without a healthy stretch between, before the session escalates.

@@ -261,7 +261,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
         targets: the route, in order of preference.
         current: index of the target whose link ended.
         attempt: links that failed in a row, this one included: over outages too, where no healthy stretch lay between.
-        outage_age: seconds since the outage began.
+        outage_age: seconds since the outage was noticed.
         patience_left: seconds the outage may still last before the session has to escalate.
         attempts_left: links that may still fail before a healthy stretch comes.
         recoveries_left: outages the session may still have, the one that goes on included.

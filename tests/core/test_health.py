@@ -202,7 +202,7 @@ def test_a_peer_that_takes_nothing_and_says_nothing_is_condemned() -> None:
     assert judged[10].health == "well"
     assert judged[30].health == "suspect"
     assert judged[-1].cause == "not_reading"
-    assert judged[-1].because == "102000 bytes wait here, and for 5.0 s the peer has taken nothing and said nothing"
+    assert judged[-1].because == "82000 bytes wait here, and for 4.0 s the peer has taken nothing and said nothing"
 
 
 @pytest.mark.parametrize("life", ["takes", "acknowledges", "speaks", "paused", "nothing waits"])

@@ -54,7 +54,7 @@ FEW: Final = 8
 UNSEEN: Final = 10.0
 """Seconds without an acknowledgement that condemn where the kernel does not say that it has sent anything again."""
 
-UNREAD: Final = 5.0
+UNREAD: Final = 4.0
 """Seconds in which the peer has to take something of what waits, or say something."""
 
 SILENCE: Final = 45.0
@@ -135,7 +135,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         health: in one word.
         because: one plain sentence; "": all is well.
         cause: what a condemned link is to be ended for; None: it is not condemned.
-        useless_for: for how many seconds it is known to have been of no use.
+        useless_for: seconds since the last sign of life: an acknowledgement where the path is judged, otherwise a byte.
     """
 
     health: Health
@@ -304,7 +304,7 @@ class Detector:
             because = (
                 f"a ping is unanswered and nothing has come for {sample.silent_for:.0f} s; pongs took up to {slowest:.1f} s"
             )
-            return Judgement(health="condemned", because=because, cause="ping_timeout", useless_for=self._waited)
+            return Judgement(health="condemned", because=because, cause="ping_timeout", useless_for=sample.silent_for)
         return WELL
 
     def _answers(self, path: PathSample, sample: Sample) -> bool:
@@ -330,7 +330,7 @@ class Detector:
         )
         if self._unread < UNREAD:
             return Judgement(health="suspect", because=because, useless_for=self._unread)
-        return Judgement(health="condemned", because=because, cause="not_reading", useless_for=self._unread)
+        return Judgement(health="condemned", because=because, cause="not_reading", useless_for=sample.silent_for)
 
 
 def _held(sample: Sample) -> int:

@@ -51,7 +51,7 @@ class Outages:
 
     @property
     def began(self) -> float | None:
-        """When the outage that goes on began; None: none goes on."""
+        """When the outage that goes on was noticed; None: none goes on."""
         return self._began
 
     def failed(self, closure: Closure, *, target: int, detect: float, now: float) -> None:
@@ -69,7 +69,7 @@ class Outages:
         if closure.phase in ("setup", "live"):  # before, the handle had not been shown
             self._handle_failures = self._handle_failures + 1 if closure.facts.resumed and not closure.facts.useful else 0
         if self._began is None:
-            self._began = now - detect
+            self._began = now  # a silence that took long to notice must leave patience for a dial
             self._recoveries += 1
             self._tries = 0
             self._steps = Steps(detect_ms=detect * 1000)

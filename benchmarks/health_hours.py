@@ -123,6 +123,14 @@ class Life:
         if self.detector.asks:
             self._pongs.append((now + self.dice.uniform(*self.kind.pong), now))
 
+    def settle(self) -> None:
+        """Speaks until the last trouble is over, and two seconds more: troubles are minutes apart, not seconds."""
+        for _ in range(60):
+            if self.sender.sample().unacked < 2 + self.sender.srtt / FRAME:
+                break
+            self.speak(0.25)
+        self.speak(2.0)
+
     def pause(self) -> None:
         """Lets the road stand still for a while, within speech."""
         start = self.sender.now + self.dice.uniform(0.3, 0.6)
@@ -156,7 +164,7 @@ def healthy_hour(kind: Kind, seed: int) -> Life:
                 life.speak(1.5)
         if life.condemned:
             break
-        life.speak(0.5)
+        life.settle()
     return life
 
 

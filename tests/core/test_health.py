@@ -214,8 +214,8 @@ def test_a_peer_that_does_anything_at_all_is_not(life: str) -> None:
         judged = watch.look(
             unacked=0,
             since_ack=0.2,
-            unsent=0 if life == "nothing waits" else 500 if life == "takes" and number % 90 == 0 else 1000 + number,
-            silent_for=0.0 if life == "speaks" and number % 90 == 0 else STEP * number,
+            unsent=0 if life == "nothing waits" else 500 if life == "takes" and number % 60 == 0 else 1000 + number,
+            silent_for=0.0 if life == "speaks" and number % 60 == 0 else STEP * number,
             paused=life == "paused",
         )
         assert judged.health != "condemned"

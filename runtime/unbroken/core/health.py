@@ -51,7 +51,7 @@ BURST: Final = 4.0
 FEW: Final = 8
 """Segments below which a path may have lost all that is out; speech soon has more of them out."""
 
-UNSEEN: Final = 10.0
+UNSEEN: Final = 15.0
 """Seconds without an acknowledgement that condemn where the kernel does not say that it has sent anything again."""
 
 UNREAD: Final = 4.0

@@ -248,6 +248,7 @@ async def connect(
     settings: Settings | None = None,
     name: str | None = None,
     transport: Transport | None = None,
+    observers: Sequence[Observer] = (),
     recordings: str | os.PathLike[str] | None = None,
 ) -> AsyncGenerator[Session]:
     """Opens one session in a runtime of its own, and closes it at the end of the block::
@@ -258,9 +259,9 @@ async def connect(
                 ...
 
     The block begins before the first link is live; what is sent meanwhile waits in order. An exception of the block leaves
-    it as it is. The arguments are those of `Runtime.open`, and `recordings` that of `Runtime`.
+    it as it is. The arguments are those of `Runtime.open`; `observers` and `recordings` are those of `Runtime`.
     """
-    async with Runtime(transport=transport, recordings=recordings) as runtime:
+    async with Runtime(transport=transport, observers=observers, recordings=recordings) as runtime:
         yield runtime.open(route, config=config, policy=policy, rules=rules, settings=settings, name=name)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from importlib import metadata
@@ -182,3 +183,13 @@ def test_listed_as_json_a_rule_has_all_its_columns(capsys: pytest.CaptureFixture
 def test_the_cause_may_be_written_with_a_hyphen(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = run("explain", "--cause", "reply-deadline", "--json", capsys=capsys)
     assert (status, '"fault": "hung"' in out) == (0, True)
+
+
+@pytest.mark.parametrize("words", [["explain", "--platform", "gemini", "--list"], ["explain", "--list", "--json"]])
+def test_a_reader_that_has_had_enough_is_no_error(words: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-c", "import sys; from unbroken.cli import main; sys.exit(main())", *words]
+    with os.fdopen(writing, "w") as pipe:
+        done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (141, "")

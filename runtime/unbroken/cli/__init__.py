@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module, metadata
@@ -24,6 +25,9 @@ Subparsers: TypeAlias = "argparse._SubParsersAction[Any]"  # pyright: ignore[rep
 
 _INTERRUPTED = 130
 """What a shell expects of a program that SIGINT ended: 128 + 2."""
+
+_PIPE_CLOSED = 141
+"""The same of one that SIGPIPE ended: 128 + 13."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -46,14 +50,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = _parser(argv).parse_args(argv)
         status: int = arguments.run(arguments)
+        sys.stdout.flush()
         return status
-    except SystemExit as stop:  # argparse's way to say that all is said
+    except SystemExit as stop:  # argparse's way to say that all is said, and rich's that nobody reads any more
+        if isinstance(stop.__context__, BrokenPipeError):
+            return _PIPE_CLOSED
         return stop.code if isinstance(stop.code, int) else 0
     except ConfigError as error:
         print(f"unbroken: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return _INTERRUPTED
+    except BrokenPipeError:
+        # whoever read has had enough; what is still buffered would raise again at the interpreter's end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _PIPE_CLOSED
 
 
 def _parser(argv: Sequence[str]) -> _Parser:

@@ -225,7 +225,7 @@ class Fleet:
         return msgspec.structs.replace(permit, not_before=start, because=self._because(permit.target, now))
 
     def spare(self, target: TargetState, *, now: float) -> Permit | None:
-        """Gives leave to open a spare at once, where that takes no place from a link, for which half of each ceiling is kept.
+        """Gives leave to open a spare at once, where that takes no place from a link: half of each ceiling is kept for links.
 
         Args:
             target: where.

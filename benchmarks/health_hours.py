@@ -2,10 +2,10 @@
 
 How an hour is simulated: a link lives on a road of one kind, which stays. Sixteen stretches of the hour are lived segment by
 segment, with 50 frames a second and a look every 50 ms: six pauses that end (on a mobile road 1 to 2 s each, elsewhere up to
-0.3 s; half of them lose what is sent, half keep it), six bursts of a second in which every fifth packet is lost, each way, and
-four times speech after a rest of one to four minutes, which is the trap of figures that are stale then. The rests are looked
-at every second: nothing comes from the model, and pongs take up to 30 s. What is left of the hour is taken for the same as
-what was lived, and is not.
+0.3 s; half of them lose what is sent, half keep it), six bursts of a second in which every fifth packet is lost each way,
+and four times speech after a rest of one to four minutes, which is the trap of figures that are stale then. The rests are
+looked at every second: nothing comes from the model, and pongs take up to 30 s. What is left of the hour is taken for the
+same as what was lived, and is not.
 
 A dead path is lived the same way: ten seconds of speech, and then nothing comes through, both ways or one way.
 """

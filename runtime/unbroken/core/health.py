@@ -92,6 +92,7 @@ class PathSample(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             (Linux before 4.6).
         repeated: segments that were sent again so far, as a running count.
         unsent: bytes that the kernel holds and has not sent, since the peer or the network takes no more.
+        full: the peer has said that it has no room, which is no fault of the path.
         delivered: segments that the peer has acknowledged so far, one by one or all up to there, as a running count; None:
             this kernel does not say (Linux before 4.18).
     """
@@ -104,6 +105,7 @@ class PathSample(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     sent: int | None = None
     repeated: int = 0
     unsent: int = 0
+    full: bool = False
     delivered: int | None = None
 
 
@@ -273,7 +275,7 @@ class Detector:
     def _watch_reading(self, sample: Sample, before: Sample, elapsed: float, *, moved: bool) -> None:
         held, path = _held(before), sample.path
         stuck = 0 < held <= _held(sample) and not moved and sample.silent_for >= elapsed and not sample.paused
-        if stuck and (path is None or not path.unacked or self._answers(path, sample)):
+        if stuck and (path is None or not path.unacked or path.full):
             self._unread += min(elapsed, _LONG_STEP)
         else:
             self._unread = 0.0
@@ -298,7 +300,7 @@ class Detector:
         if self._unread > 1.0:
             return self._unread_data(sample)
         if path is not None and self._stalled > max(3 * path.rtt + 0.04, 0.1):
-            return self._stalled_path(path, sample)
+            return self._stalled_path(path)
         slowest = sample.slowest_pong
         if slowest is not None and self._asked is not None and self._waited >= max(SILENCE, 3 * slowest):
             because = (
@@ -307,15 +309,11 @@ class Detector:
             return Judgement(health="condemned", because=because, cause="ping_timeout", useless_for=sample.silent_for)
         return WELL
 
-    def _answers(self, path: PathSample, sample: Sample) -> bool:
-        """The peer's machine acknowledges without taking anything: it has no room, and the path is alive."""
-        return path.since_ack < min(self._stalled, sample.silent_for - 0.1)
-
-    def _stalled_path(self, path: PathSample, sample: Sample) -> Judgement:
+    def _stalled_path(self, path: PathSample) -> Judgement:
         stalled = self._stalled
         patience = 2 * path.rtt + 4 * max(path.rtt_var, self._jitter) + 0.04
         proven = self._probes >= self._wanted(path) and self._unanswered > patience and stalled >= LEAST
-        dead = (proven or stalled >= UNSEEN) and not self._answers(path, sample)
+        dead = (proven or stalled >= UNSEEN) and not path.full
         because = (
             f"{path.unacked} segments are out and nothing was acknowledged for {stalled * 1000:.0f} ms, where a round trip"
             f" takes {path.rtt * 1000:.0f} ms; sent again {path.retransmits} times"

@@ -34,6 +34,9 @@ _SENT_AT: Final = 156
 _DELIVERED_AT: Final = 192
 """Offset of ``tcpi_delivered`` (Linux 4.18)."""
 
+_WINDOW_AT: Final = 228
+"""Offset of ``tcpi_snd_wnd`` (Linux 5.4)."""
+
 _SIZE: Final = 256
 """As much as is asked for; the kernel gives what it has of it."""
 
@@ -78,6 +81,7 @@ def read_path(raw: socket.socket) -> PathSample | None:
         repeated=fields[31],
         sent=_number(info, _SENT_AT),
         unsent=_number(info, _UNSENT_AT) or 0,
+        full=_number(info, _WINDOW_AT) == 0,
         delivered=_number(info, _DELIVERED_AT),
     )
 

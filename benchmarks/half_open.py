@@ -230,9 +230,7 @@ def main() -> int:
     if reason := missing():
         print(reason, file=sys.stderr)
         return 1
-    print(
-        f"Linux {platform.release()}, Python {platform.python_version()}, {given.trip * 1000:.0f} ms round trip, 50 frames/s\n"
-    )
+    print(f"Linux {platform.release()}, Python {platform.python_version()}, {given.trip * 1000:.0f} ms round trip\n")
     anyio.run(_measure, given.runs, given.trip, given.minutes)
     return 0
 

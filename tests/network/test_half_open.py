@@ -1,0 +1,118 @@
+"""Real packets: half-open connections are found in time, bad roads end no link. Bounds are generous, for machines are busy."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import anyio
+import pytest
+from benchmarks.half_open import CASES, WELL, Case, run
+from tests.session.stage import FRAME, Call, Stage, speech
+
+import unbroken
+from unbroken import registry
+from unbroken.testing.relay import Relay, missing
+from unbroken.transports.tcp import TcpStream
+from unbroken.transports.websocket import WebSocketTransport
+
+_MISSING = missing()
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.sockets,
+    pytest.mark.skipif(bool(_MISSING), reason=f"{_MISSING}; run it as root on Linux"),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+async def test_what_is_half_open_is_suspected_and_then_condemned(case: Case) -> None:
+    found = await run(case, healthy=1.0)
+    assert found.early == 0
+    assert found.suspected is not None
+    assert found.condemned is not None
+    assert found.suspected < found.condemned < (20.0 if case.stops else 6.0)
+    assert found.cause == ("not_reading" if case.stops else "path_dead")
+
+
+async def test_jitter_and_loss_end_nothing() -> None:
+    found = await run(WELL[3], healthy=10.0, wait=0.0)
+    assert found.condemned is None
+
+
+class Listener:
+    """The far end, as a `Stage` serves it."""
+
+    def __init__(self, relay: Relay, port: int) -> None:
+        self._relay = relay
+        self._raw: socket.socket = relay.listen(port)
+
+    async def serve(self, handler: Callable[[TcpStream], Coroutine[Any, Any, None]]) -> None:
+        async with anyio.create_task_group() as tasks:
+            while True:
+                tasks.start_soon(handler, await self._relay.accept(self._raw))
+
+    def close(self) -> None:
+        self._raw.close()
+
+
+class Road:
+    """Stands in for a stage's memory network."""
+
+    def __init__(self, relay: Relay) -> None:
+        self.relay = relay
+        self.listeners: list[Listener] = []
+
+    def listen(self, host: str, port: int) -> Listener:
+        self.listeners.append(Listener(self.relay, port))
+        return self.listeners[-1]
+
+
+async def test_a_session_leaves_a_path_that_dies_within_speech(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def script(call: Call) -> None:
+        call.say(ready=True, handle=f"h{call.number}")
+        await call.listen()
+
+    with Relay(delay=0.02) as relay:
+        it, road = Stage(), Road(relay)
+        it.network = road  # type: ignore[assignment]
+        it.transport = WebSocketTransport(connect=relay.connect, proxy=False)
+        monkeypatch.setattr(registry, "load", lambda group, name: it.provider)
+        outages: list[unbroken.OutageBegan] = []
+        recovered: list[unbroken.Recovered] = []
+        async with anyio.create_task_group() as tasks:
+            await it.serve("one", [script], tasks)
+            with anyio.fail_after(60):
+                async with unbroken.connect(it.target(), transport=it.transport) as session:
+
+                    async def microphone() -> None:
+                        pcm = speech(1000)
+                        while True:
+                            for at in range(0, len(pcm), FRAME):
+                                session.send_audio(pcm[at : at + FRAME])
+                                await anyio.sleep(0.02)
+
+                    tasks.start_soon(microphone)
+                    async for event in session:
+                        match event:
+                            case unbroken.Connected():
+                                await anyio.sleep(1.0)
+                                relay.block("both")
+                            case unbroken.OutageBegan():
+                                outages.append(event)
+                                relay.block("neither")
+                            case unbroken.Recovered():
+                                recovered.append(event)
+                                break
+                            case _:
+                                pass
+                    tasks.cancel_scope.cancel()
+        for listener in road.listeners:
+            listener.close()
+    assert [(outage.closure.ending.cause, outage.fault.rule, outage.fault.kind) for outage in outages] == [
+        ("path_dead", "path-dead", "network")
+    ]
+    assert isinstance(outages[0].decision, unbroken.Retry)
+    assert recovered[0].carry == "handle"
+    assert 0 < recovered[0].steps.detect_ms < 6000

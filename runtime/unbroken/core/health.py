@@ -282,7 +282,8 @@ class Detector:
 
     def _watch_silence(self, sample: Sample, elapsed: float) -> None:
         self.asks = False
-        if self._asked is not None and sample.now - sample.silent_for > self._asked:
+        # nothing had come for a while when it was asked, so what came since is an answer, however soon
+        if self._asked is not None and sample.silent_for < sample.now - self._asked + QUIET / 2:
             self._asked = None
         if self._asked is None:
             if sample.silent_for >= QUIET and not sample.paused:

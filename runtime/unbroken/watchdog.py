@@ -22,6 +22,9 @@ logger = logging.getLogger("unbroken")
 OFTEN: Final = 0.05
 """Seconds between two looks at a link on which something is under way."""
 
+TOGETHER: Final = 0.01
+"""Seconds within which links are looked at in one go."""
+
 SELDOM: Final = 1.0
 """Seconds between two looks at a link that rests, or whose transport cannot tell of its path."""
 
@@ -108,7 +111,7 @@ class Watchdog:
                 self._came = anyio.Event()
                 await self._came.wait()
             # what takes longer than the time between two looks must leave some to the others
-            await anyio.sleep(max(OFTEN / 5, self._round(anyio.current_time()) - anyio.current_time()))
+            await anyio.sleep(max(TOGETHER, self._round(anyio.current_time()) - anyio.current_time()))
 
     def _round(self, now: float) -> float:
         """Looks at each link whose time has come; returns when the next one's comes."""
@@ -118,7 +121,7 @@ class Watchdog:
             if not watch.link.open:
                 over = True
                 continue
-            if watch.due <= now:
+            if watch.due <= now + TOGETHER:
                 try:
                     watch.look(now)
                 except Exception:  # because a bug in one link's transport must not leave the others unwatched

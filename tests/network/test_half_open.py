@@ -1,4 +1,4 @@
-"""Real packets: half-open connections are found in time, bad roads end no link. Bounds are generous, for machines are busy."""
+"""Real packets: half-open connections are found in time, bad roads end no link. Bounds are generous: machines are busy."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import msgspec
 from unbroken.abc import Policy
 from unbroken.actors.actor import Actor
 from unbroken.actors.mailbox import Mailbox, Overflow
-from unbroken.core.bounds import bounded, counted_as, flaw
+from unbroken.core.bounds import SLOW, bounded, counted_as, flaw
 from unbroken.core.classify import Rule, classify
 from unbroken.core.fleet import Fleet, is_retry
 from unbroken.core.policy import DefaultPolicy
@@ -25,9 +25,6 @@ __all__ = ["PolicyActor"]
 logger = logging.getLogger("unbroken.policy")
 
 _DEFAULT: Final = DefaultPolicy()
-
-_SLOW: Final = 0.005
-"""Seconds that a decision may take before it is counted: all sessions of a runtime wait for it."""
 
 
 class _Enrolled:
@@ -59,7 +56,7 @@ class _Enrolled:
 
     def took(self, session: str, seconds: float) -> None:
         """Counts a decision that took too long, and says so the first time."""
-        if seconds > _SLOW:
+        if seconds > SLOW:
             self.slow += 1
             if self.slow == 1:
                 logger.warning(

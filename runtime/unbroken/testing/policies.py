@@ -19,7 +19,7 @@ import msgspec
 from unbroken import registry
 from unbroken.abc import Policy
 from unbroken.config import Settings
-from unbroken.core.bounds import flaw, paced
+from unbroken.core.bounds import FIRST_WAIT, SLOW, flaw, paced
 from unbroken.core.classify import Rule, classify
 from unbroken.core.policy import DefaultPolicy
 from unbroken.core.rules import in_order
@@ -38,13 +38,7 @@ Kind = Literal["raises", "nonsense", "busy", "overlong", "wavers", "endless", "s
 
 _T = TypeVar("_T")
 
-_PAUSE: Final = 0.05
-"""Seconds that have to pass between two dials of one target: what the runtime enforces at the very least."""
-
-_SLOW: Final = 0.005
-"""Seconds above which the runtime counts a decision as slow."""
-
-_GROSSLY_SLOW: Final = 10 * _SLOW
+_GROSSLY_SLOW: Final = 10 * SLOW
 
 _ENDED_BY: Final = {"escalated": "policy", "finished": "policy", "patience": "session", "going": "nothing"}
 
@@ -281,7 +275,7 @@ class _Examiner:
             began = time.perf_counter()
             decision = self.policy.decide(fault, situation)
             fastest = min(fastest, time.perf_counter() - began)
-            if fastest <= _SLOW:
+            if fastest <= SLOW:
                 self.slowest = max(self.slowest, fastest)
                 return decision, fastest
         self.slowest = max(self.slowest, fastest)
@@ -305,11 +299,11 @@ def _restless(decision: Decision, fault: Fault, situation: Situation) -> Complai
     if not isinstance(decision, Retry | FailOver):
         return None
     left = situation.patience_left
-    if decision.after < min(paced(decision, situation), _PAUSE) - 1e-9:
+    if decision.after < min(paced(decision, situation), FIRST_WAIT) - 1e-9:
         target = situation.targets[decision.target if isinstance(decision, FailOver) else situation.current]
         what = (
             f"returned {_short(decision)}: {target.name} has failed {target.tried} times in a row and is dialled without a"
-            f" pause; wait {_PAUSE:g} s at least, and longer each time"
+            f" pause; wait {FIRST_WAIT:g} s at least, and longer each time"
         )
         return Complaint(kind="busy", what=what, fault=fault, situation=situation)
     if decision.after > left > 0.0:
@@ -333,7 +327,8 @@ def _rows(rules: Sequence[Rule]) -> Sequence[Rule]:
 def _known_questions(rules: Sequence[Rule]) -> Sequence[tuple[Fault, Situation]]:
     """Puts every known end into the situations in which a session may meet it."""
     rows = _rows(rules)
-    return [(classify(end.closure, rows), where) for end in known() for where in _around(situation(end.closure))]
+    faults = ((classify(end.closure, rows), end.closure) for end in known())
+    return [(fault, where) for fault, closure in faults for where in _around(situation(closure))]
 
 
 def _around(there: Situation) -> Iterator[Situation]:
@@ -389,5 +384,5 @@ def _notes(examiner: _Examiner) -> Iterator[str]:
             f"{examiner.silent} decisions do not say why: `because` is one plain sentence for the person on call, and for"
             " the log."
         )
-    if examiner.slowest > _SLOW:
-        yield f"The slowest decision took more than {_SLOW * 1000:g} ms, which the runtime counts and reports."
+    if examiner.slowest > SLOW:
+        yield f"The slowest decision took more than {SLOW * 1000:g} ms, which the runtime counts and reports."

@@ -74,7 +74,7 @@ class CircuitBreaker:
         if self._open and now >= self._until and self._probe is None:
             self._probe = permit
 
-    def came_up(self, permit: int) -> None:
+    def came_up(self) -> None:
         """A link came up. An open breaker closes by that, on probation until a link has been healthy."""
         if self._open:
             self._open, self._probation = False, True

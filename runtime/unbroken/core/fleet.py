@@ -225,7 +225,7 @@ class Fleet:
         return msgspec.structs.replace(permit, not_before=start, because=self._because(permit.target, now))
 
     def spare(self, target: TargetState, *, now: float) -> Permit | None:
-        """Gives leave to open a spare at once, where that takes no place from a link: half of each ceiling is kept for links.
+        """Gives leave to open a spare at once, where no link has to wait for that: half of each ceiling is kept for links.
 
         Args:
             target: where.
@@ -244,7 +244,7 @@ class Fleet:
     def came_up(self, permit: Permit) -> None:
         """Takes a permit back: its link is up."""
         if self._take_back(permit) is not None:
-            self._known(permit.target).breaker.came_up(permit.number)
+            self._known(permit.target).breaker.came_up()
 
     def give_back(self, permit: Permit, *, now: float, failed: bool = False) -> None:
         """Takes a permit back that no link came up by. A second time changes nothing.

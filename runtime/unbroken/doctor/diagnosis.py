@@ -9,6 +9,7 @@ import msgspec
 
 from unbroken.abc import Finding
 from unbroken.config import Deadlines
+from unbroken.core.classify import SURE
 from unbroken.core.defaults import DEFAULTS
 from unbroken.decisions import Closure, Fault, FaultKind
 from unbroken.doctor.probe import HANDLE_WAIT, Seen
@@ -22,9 +23,6 @@ _EXPLAINS: Final[Mapping[FaultKind, tuple[str, ...]]] = {
     "auth": ("credential", "environment"),
 }
 """Which checks may have found why a setup is refused for such a fault."""
-
-_VAGUE: Final = 0.7
-"""Sureness of a rule below which what the checks know decides: the same 1011 is an internal error and a missing model."""
 
 _SLOW: Final = 0.5
 """Share of its deadline from which a step of the handshake is worth a warning."""
@@ -53,7 +51,7 @@ def diagnosed(outage: OutageBegan, known: Sequence[Finding]) -> Fault:
         known: what the provider's own checks found.
     """
     fault = outage.fault
-    vague = fault.kind in ("server", "unknown", "model") and (fault.confidence < _VAGUE or fault.kind == "unknown")
+    vague = fault.kind in ("server", "unknown", "model") and (fault.confidence < SURE or fault.kind == "unknown")
     cause = _explanation("model", known)
     if cause is None or not vague or outage.closure.phase != "setup" or outage.closure.ending.code not in (1008, 1011):
         return fault

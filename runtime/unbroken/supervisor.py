@@ -459,7 +459,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         if crossing.carry != "handle":
             self.outages.handle_dropped()
         spare = self.spares.take(self.target, path_died_at=self._path_died_at)
-        if (other := other_target(self._situation(anyio.current_time()))) is not None:
+        if len(self._targets) > 1 and (other := other_target(self._situation(anyio.current_time()))) is not None:
             self.spares.want(other, while_up=False)
         self._number += 1
         self._healthy = False

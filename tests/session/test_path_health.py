@@ -200,7 +200,7 @@ async def test_a_peer_whose_process_is_gone_is_found_by_what_piles_up(monkeypatc
     (outage,) = outages(seen)
     assert (outage.closure.ending.cause, outage.fault.rule) == ("not_reading", "peer-reads-nothing")
     (recovered,) = [event for event in seen if isinstance(event, unbroken.Recovered)]
-    assert 4000 < recovered.steps.detect_ms < 12_000
+    assert 4000 < recovered.steps.detect_ms < 20_000, "since the last byte, when it was well yet"
 
 
 async def test_a_silence_that_took_long_to_notice_leaves_time_to_dial(monkeypatch: pytest.MonkeyPatch) -> None:

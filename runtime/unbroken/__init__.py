@@ -12,9 +12,10 @@ A session is carried by one WebSocket after another, on one model after another,
                     print(because)
 """
 
-from unbroken.abc import Policy
-from unbroken.config import Deadlines, Settings, Target
+from unbroken.abc import Observer, Policy
+from unbroken.config import Deadlines, Route, Settings, Target
 from unbroken.core.classify import Rule
+from unbroken.core.fleet import Fleet
 from unbroken.core.outbox import OutboxFull
 from unbroken.decisions import Closure, Decision, Escalate, FailOver, Fault, Finish, Retry, Situation, TargetState
 from unbroken.errors import ConfigError, SessionClosed, SessionEscalated, UnbrokenError
@@ -56,8 +57,10 @@ __all__ = [
     "FailOver",
     "Fault",
     "Finish",
+    "Fleet",
     "Interrupted",
     "ModelTranscript",
+    "Observer",
     "OutageBegan",
     "OutboxFull",
     "Policy",
@@ -65,6 +68,7 @@ __all__ = [
     "ReplyBegan",
     "ReplyEnded",
     "Retry",
+    "Route",
     "Rule",
     "Runtime",
     "Session",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
 
 from unbroken.errors import ConfigError
 
-__all__ = ["Deadlines", "Secret", "Settings", "Spare", "Target"]
+__all__ = ["Deadlines", "Route", "Secret", "Settings", "Spare", "Target", "targets_of"]
 
 Spare: TypeAlias = Literal["auto", "always", "never"]
 """When a connection is opened ahead of need; see `Settings.spare`."""
@@ -81,6 +81,26 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """Reads ``provider/model``; a bare model name means the default provider."""
         provider, slash, model = text.partition("/")
         return cls(model=model, provider=provider) if slash else cls(model=text)
+
+
+Route: TypeAlias = Target | str | Sequence[Target | str]
+"""Where a session may go: a target, or several in order of preference. A string is ``provider/model``, or a model's name."""
+
+
+def targets_of(route: Route) -> tuple[Target, ...]:
+    """Returns the targets of a route, in order of preference.
+
+    Raises:
+        ConfigError: there is none, or two of them have one name.
+    """
+    parts = (route,) if isinstance(route, Target | str) else tuple(route)
+    if not parts:
+        raise ConfigError("the route is empty; give at least one target, such as 'gemini/gemini-3.8-live'")
+    targets = tuple(part if isinstance(part, Target) else Target.parse(part) for part in parts)
+    names = [target.name for target in targets]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(f"the route names {' and '.join(twice)} twice; tell such targets apart with label=")
+    return targets
 
 
 def _check_positive(kind: str, bounds: msgspec.Struct) -> None:

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import anyio
 import anyio.abc
@@ -19,7 +19,7 @@ import anyio.abc
 from unbroken import registry
 from unbroken.abc import Observer, Policy, Provider, Transport
 from unbroken.actors.supervisor import Intensity, RestartsExhausted, supervise
-from unbroken.config import Settings, Target
+from unbroken.config import Route, Settings, Target, targets_of
 from unbroken.core.classify import Rule
 from unbroken.core.fleet import Fleet
 from unbroken.core.policy import DefaultPolicy
@@ -35,12 +35,9 @@ from unbroken.session import Session
 from unbroken.supervisor import SessionSupervisor
 from unbroken.watchdog import Watchdog
 
-__all__ = ["Route", "Runtime", "connect"]
+__all__ = ["Runtime", "connect"]
 
 logger = logging.getLogger("unbroken")
-
-Route: TypeAlias = "Target | str | Sequence[Target | str]"
-"""Where a session may go: a target, or several in order of preference. A string is ``provider/model``, or a model's name."""
 
 _REPR = reprlib.Repr()
 _REPR.maxother = 200
@@ -152,7 +149,7 @@ class Runtime:
         name = name if name is not None else f"session-{next(self._numbers)}"
         if name in self._sessions:
             raise ConfigError(f"a session named {name!r} is open in this runtime; give it another name, or none")
-        targets = _targets(route)
+        targets = targets_of(route)
         providers = [_provider(target, config) for target in targets]
         _check_rates(targets, providers)
         settings = settings if settings is not None else Settings()
@@ -269,17 +266,6 @@ def _default_transport() -> Transport:
     from unbroken.transports.websocket import WebSocketTransport  # a third of what `import unbroken` would take
 
     return WebSocketTransport()
-
-
-def _targets(route: Route) -> tuple[Target, ...]:
-    parts = (route,) if isinstance(route, Target | str) else tuple(route)
-    if not parts:
-        raise ConfigError("the route is empty; give at least one target, such as 'gemini/gemini-3.8-live'")
-    targets = tuple(part if isinstance(part, Target) else Target.parse(part) for part in parts)
-    names = [target.name for target in targets]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ConfigError(f"the route names {' and '.join(twice)} twice; tell such targets apart with label=")
-    return targets
 
 
 def _provider(target: Target, config: Any) -> Provider:

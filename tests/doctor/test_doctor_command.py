@@ -130,6 +130,7 @@ def test_an_applications_own_route(capsys: pytest.CaptureFixture[str], tmp_path:
         ("", "unbroken doctor: the following arguments are required: TARGET; `unbroken doctor --help` tells what there is"),
         (f"{MODEL} {MODEL}", f"unbroken: the route names gemini/{MODEL} twice; tell such targets apart with label="),
         (f"{MODEL} --speak --offline", "unbroken: a reply needs a link: leave speak or offline out"),
+        (f"{MODEL} --rules acme", "unbroken: unknown set of rules 'acme'; known: gemini"),
         (f"{MODEL} --timeout 0", "unbroken: the timeout has to be above 0 s, not 0"),
         (f"{MODEL} --fault reset", "unbroken: --fault strikes a simulated service only: give --simulated too"),
         (

@@ -439,7 +439,7 @@ async def test_a_plugin_with_a_bug_hides_nothing_of_the_others(monkeypatch: pyte
 @pytest.mark.parametrize(
     ("route", "options", "said"),
     [
-        ([], {}, "there is no target to examine; give at least one, such as 'gemini/gemini-3.8-live'"),
+        ([], {}, "the route is empty; give at least one target, such as 'gemini/gemini-3.8-live'"),
         (["m", "m"], {}, "the route names gemini/m twice; tell such targets apart with label="),
         ("m", {"speak": True, "online": False}, "a reply needs a link: leave speak or offline out"),
         ("m", {"timeout": 0}, "the timeout has to be above 0 s, not 0"),

@@ -61,6 +61,9 @@ def add(subparsers: Subparsers) -> None:
     )
     parser.add_argument("route", metavar="TARGET", nargs="+", help="where calls may go, best first")
     parser.add_argument("--config", metavar="FILE", help="the sessions' configuration: a JSON file, or MODULE:NAME")
+    parser.add_argument(
+        "--rules", metavar="NAME", action="append", default=[], help="rows of the application's, by name, read first"
+    )
     parser.add_argument("--vertexai", action="store_true", help="the targets are on Vertex AI")
     parser.add_argument("--project", metavar="ID", help="of Vertex AI (default: GOOGLE_CLOUD_PROJECT)")
     parser.add_argument("--location", metavar="NAME", help="of Vertex AI (default: GOOGLE_CLOUD_LOCATION, else global)")
@@ -103,6 +106,7 @@ async def _examine(route: Sequence[Target], config: Any, arguments: argparse.Nam
         return await examine(
             route,
             config=config,
+            rules=arguments.rules,
             online=not arguments.offline,
             speak=arguments.speak,
             timeout=arguments.timeout,

@@ -10,7 +10,7 @@ import msgspec
 
 from unbroken import registry
 from unbroken.abc import Finding, Provider, Transport
-from unbroken.config import Settings, Target
+from unbroken.config import Route, Settings, Target, targets_of
 from unbroken.core.classify import Rule
 from unbroken.decisions import Closure, Fault
 from unbroken.doctor import surroundings
@@ -18,7 +18,6 @@ from unbroken.doctor.diagnosis import diagnosed, failure, findings_of, softened
 from unbroken.doctor.probe import Seen, probe
 from unbroken.doctor.report import Report, TargetReport
 from unbroken.errors import ConfigError
-from unbroken.runtime import Route
 
 __all__ = ["examine"]
 
@@ -32,7 +31,7 @@ async def examine(
     route: Route,
     *,
     config: Any = None,
-    rules: Sequence[Rule] = (),
+    rules: str | Sequence[Rule | str] = (),
     settings: Settings | None = None,
     transport: Transport | None = None,
     online: bool = True,
@@ -47,7 +46,7 @@ async def examine(
     Args:
         route: where sessions may go; see `unbroken.Runtime.open`, as for the next three.
         config: the provider's own session configuration, for targets without one of their own.
-        rules: the application's own rows of classification.
+        rules: the application's own rows of classification, or the names of their sets.
         settings: the sessions' bounds, whose deadlines the links are held to; None: the defaults.
         transport: what links go over; None: WebSockets over TCP and TLS. With one of one's own nothing else is asked on the
             network either, since it would go another way.
@@ -59,13 +58,14 @@ async def examine(
         All that was found; a target that cannot even be built is a finding too.
 
     Raises:
-        ConfigError: the request makes no sense: no target, one named twice, or a reply from a link that is not dialled.
+        ConfigError: the request makes no sense: no target, one named twice, rules that are not there, or a reply from a link
+            that is not dialled.
     """
     if speak and not online:
         raise ConfigError("a reply needs a link: leave speak or offline out")
     if not timeout > 0:
         raise ConfigError(f"the timeout has to be above 0 s, not {timeout:g}")
-    targets = _targets(route)
+    targets, rows = targets_of(route), registry.rules(rules)
     settings = settings if settings is not None else Settings()
     settings = msgspec.structs.replace(settings, patience=max(settings.patience, timeout))
     cases = [_Case(target, config=config, first=target is targets[0]) for target in targets]
@@ -74,7 +74,7 @@ async def examine(
     async def look_at(case: _Case) -> None:
         async with limiter:
             with anyio.move_on_after(timeout) as bound:
-                await case.examine(rules=rules, settings=settings, transport=transport, online=online, speak=speak)
+                await case.examine(rules=rows, settings=settings, transport=transport, online=online, speak=speak)
             if bound.cancelled_caught:
                 case.give_up(timeout)
 
@@ -105,17 +105,6 @@ def _shared(reports: Sequence[TargetReport]) -> Sequence[Finding]:
         for finding in first.findings
         if others and finding.verdict == "warning" and all(finding in other.findings for other in others)
     ]
-
-
-def _targets(route: Route) -> tuple[Target, ...]:
-    parts = (route,) if isinstance(route, Target | str) else tuple(route)
-    if not parts:
-        raise ConfigError("there is no target to examine; give at least one, such as 'gemini/gemini-3.8-live'")
-    targets = tuple(part if isinstance(part, Target) else Target.parse(part) for part in parts)
-    names = [target.name for target in targets]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ConfigError(f"the route names {' and '.join(twice)} twice; tell such targets apart with label=")
-    return targets
 
 
 class _Case:

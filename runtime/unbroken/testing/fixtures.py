@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import pytest
 
 from unbroken import registry
+from unbroken.config import Route
 from unbroken.doctor import Report, examine
-from unbroken.runtime import Route
 from unbroken.testing.service import SimulatedService, serve
 from unbroken.testing.simulator import Simulator, SimulatorFactory
 

@@ -115,7 +115,7 @@ class ByHand:
         while b"setupComplete" not in data:
             data += self.live.recv(65536)
         self.live.sendall(self.audio)
-        while b"turnComplete" not in data:
+        while b"resumable" not in data:
             data += self.live.recv(65536)
         struck, came = map(float, data.rpartition(b'"text": "')[2].split(b'"')[0].split())
         return came - struck

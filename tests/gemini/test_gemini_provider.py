@@ -135,6 +135,21 @@ async def test_endpoints(options: dict[str, Any], url: str, shown: dict[str, str
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("options", "single"),
+    [
+        ({"token": "auth_tokens/t-1"}, True),
+        ({"credentials": asked_token}, True),
+        ({"credentials": asked_key}, False),
+        (KEY, False),
+    ],
+    ids=["a token", "asked for a token", "asked for a key", "a key"],
+)
+async def test_no_ephemeral_token_is_spent_on_a_spare(options: dict[str, Any], single: bool) -> None:
+    assert (await provider(target(MODEL, **options)).endpoint()).single_use is single
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("name", ["GEMINI_API_KEY", "GOOGLE_API_KEY"])
 async def test_the_environments_key(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "key-3")

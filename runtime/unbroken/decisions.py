@@ -28,6 +28,7 @@ __all__ = [
     "Retry",
     "Situation",
     "TargetState",
+    "action_of",
 ]
 
 Phase = Literal["dial", "tls", "upgrade", "setup", "live"]
@@ -357,3 +358,16 @@ class Finish(msgspec.Struct, frozen=True, kw_only=True, tag="finish"):
 
 
 Decision: TypeAlias = Retry | FailOver | Escalate | Finish
+
+
+def action_of(decision: Decision) -> Action:
+    """Returns what a decision does, in a word."""
+    match decision:
+        case Retry():
+            return "retry"
+        case FailOver():
+            return "failover"
+        case Escalate():
+            return "escalate"
+        case Finish():
+            return "finish"

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -77,10 +78,25 @@ def test_a_bad_request_gets_one_line_and_status_2(words: str, said: str, capsys:
     assert run(*words.split(), capsys=capsys) == (2, "", said + "\n")
 
 
+def test_a_policy_is_looked_for_where_the_command_is_called(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "patient.py").write_text(
+        "from unbroken.policies import DefaultPolicy, Retry, override\n"
+        "policy = override(DefaultPolicy(), quota=Retry(after=20.0, because='Music.', rule='music'))\n",
+        encoding="utf-8",
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place not in ("", str(tmp_path))])
+    status, out, err = run("explain", "--http", "429", "--policy", "patient:policy", "--json", capsys=capsys)
+    assert (status, err) == (0, "")
+    assert json.loads(out)["decision"]["rule"] == "music"
+
+
 def test_an_unknown_cause_and_an_unknown_fact_name_what_would_work(capsys: pytest.CaptureFixture[str]) -> None:
     status, _, err = run("explain", "--cause", "dsn", capsys=capsys)
     assert status == 2
-    assert err.startswith("unbroken: unknown cause 'dsn'; did you mean 'dns'? known: crash, credential, ")
+    assert err.startswith("unbroken: unknown cause 'dsn'; did you mean 'dns'? known: answer_deadline, crash, ")
     status, _, err = run("explain", "--fact", "resume=true", capsys=capsys)
     assert status == 2
     assert err.startswith("unbroken: unknown fact 'resume'; did you mean 'resumed'? known: announced, ")

@@ -12,13 +12,15 @@ import ast
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module, metadata
+from importlib import import_module
 from pkgutil import get_data, iter_modules
 from typing import Any, NoReturn, TypeAlias
 
+from unbroken import __version__, registry
+from unbroken.abc import Policy
 from unbroken.errors import ConfigError
 
-__all__ = ["Subparsers", "main"]
+__all__ = ["Subparsers", "main", "policy_named"]
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[Any]"  # pyright: ignore[reportPrivateUsage]
 """What a command's `add` is given. argparse has no public name for it."""
@@ -67,11 +69,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _PIPE_CLOSED
 
 
+def policy_named(name: str) -> Policy:
+    """Returns the policy that a command line names; that of a module is looked for where the command is called, too.
+
+    Args:
+        name: under which it is registered, or ``module:object``.
+
+    Raises:
+        ConfigError: it is not there, or it is no policy.
+    """
+    if ":" in name:
+        sys.path.insert(0, "")  # a console script does not look there, and `python -m` does
+    return registry.policy(name)
+
+
 def _parser(argv: Sequence[str]) -> _Parser:
     parser = _Parser(
         prog="unbroken", description="Realtime voice sessions that survive their connections.", allow_abbrev=False
     )
-    parser.add_argument("--version", action="version", version=f"unbroken {_version()}")
+    parser.add_argument("--version", action="version", version=f"unbroken {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for module in iter_modules(__path__):
         # only the command that is named is imported, so that the others cost nothing
@@ -86,10 +102,3 @@ def _summary(command: str) -> str:
     source = get_data(__name__, f"{command}.py") or b""
     first, _, _ = (ast.get_docstring(ast.parse(source)) or "").partition("\n")
     return first.partition(": ")[2].rstrip(".")
-
-
-def _version() -> str:
-    try:
-        return metadata.version("unbroken")
-    except metadata.PackageNotFoundError:
-        return "(not installed)"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import msgspec
 
 from unbroken import registry
-from unbroken.cli import Subparsers
+from unbroken.cli import Subparsers, policy_named
 from unbroken.core.classify import Rule, classify
 from unbroken.core.defaults import DEFAULTS
 from unbroken.core.rules import OWN, PROTOCOLS, in_order
@@ -25,11 +25,9 @@ from unbroken.decisions import (
     Ending,
     Escalate,
     Facts,
-    FailOver,
     Fault,
-    Finish,
     Phase,
-    Retry,
+    action_of,
 )
 from unbroken.errors import ConfigError, UnknownName
 from unbroken.testing.closures import situation
@@ -88,7 +86,12 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--rules", metavar="NAME", action="append", default=[], help="rows that are read first, by the name of their set"
     )
-    parser.add_argument("--policy", metavar="NAME", default="default", help="which policy decides (default: default)")
+    parser.add_argument(
+        "--policy",
+        metavar="NAME",
+        default="default",
+        help="which policy decides, by name or as module:object (default: default)",
+    )
     parser.add_argument(
         "--list", action="store_true", help="explain nothing, but print the platform's rules in the order they are read in"
     )
@@ -105,7 +108,7 @@ def _run(arguments: argparse.Namespace) -> int:
     facts = _facts(arguments.fact)
     closure = _closure(arguments, facts)
     fault = classify(closure, rules)
-    decision = registry.policy(arguments.policy).decide(fault, situation(closure))
+    decision = policy_named(arguments.policy).decide(fault, situation(closure))
     rule = next((rule for rule in rules if rule.id == fault.rule), Rule(id=fault.rule, fault=fault.kind))
     unless = _unless(closure, fault, rules, told=facts)
     _answer(arguments, _plain(fault, decision, rule, unless), lambda: _panel(closure, fault, decision, rule, unless))
@@ -198,18 +201,6 @@ def _fact(text: str) -> tuple[str, bool | int | float]:
 # -- what is answered -------------------------------------------------------------------------------------------------
 
 
-def _action(decision: Decision) -> Action:
-    match decision:
-        case Retry():
-            return "retry"
-        case FailOver():
-            return "failover"
-        case Escalate():
-            return "escalate"
-        case Finish():
-            return "finish"
-
-
 def _unless(
     closure: Closure, fault: Fault, rules: Sequence[Rule], *, told: Collection[str]
 ) -> list[tuple[dict[str, bool | int], Fault]]:
@@ -235,7 +226,7 @@ def _plain(
 ) -> dict[str, Any]:
     return {
         "fault": fault.kind,
-        "action": _action(decision),
+        "action": action_of(decision),
         "rule": fault.rule,
         "because": f"{fault.because} {decision.because}",
         "advice": _advice(fault, decision),
@@ -261,7 +252,7 @@ def _panel(
     from rich.table import Table
     from rich.text import Text
 
-    action = _action(decision)
+    action = action_of(decision)
     lines = Table.grid(padding=(0, 2))
     lines.add_column(style="dim", no_wrap=True)
     lines.add_column()

@@ -6,7 +6,6 @@ import argparse
 import inspect
 import json
 import os
-import sys
 import tempfile
 import textwrap
 from collections.abc import Generator, Iterator
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from unbroken import registry
-from unbroken.cli import Subparsers
+from unbroken.cli import Subparsers, policy_named
 from unbroken.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ def add(subparsers: Subparsers) -> None:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    checking.add_argument("policy", metavar="NAME", help="a policy's name, or module:object (looked for here, too)")
+    checking.add_argument("policy", metavar="NAME", help="its name, or module:object")
     checking.add_argument("--rules", metavar="NAME", action="append", default=[], help="rows that are read first, by name")
     checking.add_argument("--examples", metavar="N", type=int, default=500, help="how much is made up (default: 500)")
     checking.add_argument("--json", action="store_true", help="print JSON")
@@ -110,9 +109,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
     if arguments.examples < 1:
         raise ConfigError(f"--examples is a whole number from 1 on, not {arguments.examples}")
-    if ":" in arguments.policy:
-        sys.path.insert(0, "")  # a console script does not look where it is called, and `python -m` does
-    policy = registry.policy(arguments.policy)
+    policy = policy_named(arguments.policy)
     rules = registry.rules(arguments.rules)
     with _litter_elsewhere():
         verdict = check(policy, examples=arguments.examples, rules=rules)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from unbroken import registry
 from unbroken.abc import Policy
-from unbroken.cli import Subparsers
+from unbroken.cli import Subparsers, policy_named
 from unbroken.core.classify import Rule
 from unbroken.core.machine import DOING, LIVE, Command, Input, State
-from unbroken.decisions import Decision, Escalate, FailOver, Finish, Retry
+from unbroken.decisions import Decision, Escalate, FailOver, Finish, Retry, action_of
 from unbroken.errors import ConfigError
 from unbroken.recorder import Replayed, Step, header_of, replay
 from unbroken.recorder.lines import (
@@ -44,7 +44,6 @@ _WIDE: Final = 100
 
 _FOLDED: Final = {"handshake": 2, "talk": 3}
 """Steps from which on they are told as one."""
-
 
 _SHOWN: Final = 10
 """Differences that are listed at the end."""
@@ -76,7 +75,9 @@ def add(subparsers: Subparsers) -> None:
     )
     parser.add_argument("file", metavar="FILE", help="a recording")
     parser.add_argument(
-        "--policy", metavar="NAME", help="ask this policy what it would have decided; default: the session's own"
+        "--policy",
+        metavar="NAME",
+        help="ask this policy what it would have decided, by name or as module:object; default: the session's own",
     )
     parser.add_argument(
         "--rules", metavar="NAME", action="append", default=[], help="rows of the application's, by name, read first"
@@ -91,7 +92,7 @@ def _run(arguments: argparse.Namespace) -> int:
         lines = Path(arguments.file).read_bytes().splitlines()
     except OSError as error:
         raise ConfigError(f"{arguments.file} cannot be read: {error.strerror}") from error
-    policy = registry.policy(arguments.policy) if arguments.policy is not None else None
+    policy = policy_named(arguments.policy) if arguments.policy is not None else None
     rules = _rows(registry.rules(arguments.rules))
     try:
         policy = policy or _installed(header_of(lines[0] if lines else b""))
@@ -152,18 +153,15 @@ def _commands(line: Taken) -> str:
     return ", ".join(command.name.lower().replace("_", " ") for command in line.commands)
 
 
-def _decision(decision: Decision, targets: Sequence[str]) -> tuple[str, str]:
-    """Returns the action and what it amounts to."""
+def _how(decision: Decision, targets: Sequence[str]) -> str:
     match decision:
         case Retry(after=after, carry=carry):
-            return "retry", f"{_when(after)} by {carry}{' without the audio kept' if decision.drop_media else ''}"
+            return f" {_when(after)} by {carry}{' without the audio kept' if decision.drop_media else ''}"
         case FailOver(target=index, after=after, carry=carry):
             name = targets[index] if index < len(targets) else f"target {index}"
-            return "failover", f"to {name} {_when(after)} by {carry}"
-        case Escalate():
-            return "escalate", ""
-        case Finish():
-            return "finish", ""
+            return f" to {name} {_when(after)} by {carry}"
+        case Escalate() | Finish():
+            return ""
 
 
 def _when(after: float) -> str:
@@ -262,14 +260,10 @@ class _Page:
         closure, fault = line.closure, line.fault
         self._note(f"link {closure.link}, in phase {closure.phase}, {closure.age:.1f} s old: {closure.ending.describe()}")
         self._note(Text.assemble((fault.kind, "bold"), f" ({fault.rule}): {fault.because}"))
-        action, how = _decision(line.decision, self._header.targets)
+        action, how = action_of(line.decision), _how(line.decision, self._header.targets)
         by = f" ({line.decision.rule})" if line.decision.rule else ""
         built_in = ", built in for a policy that failed or was late" if line.fallback else ""
-        self._note(
-            Text.assemble(
-                (action, f"bold {_STYLES[action]}"), f" {how}" if how else "", f"{by}{built_in}: {line.decision.because}"
-            )
-        )
+        self._note(Text.assemble((action, f"bold {_STYLES[action]}"), how, f"{by}{built_in}: {line.decision.because}"))
 
     def _row(self, at: float, said: str, *, before: State, line: Taken | Answered | Started, quiet: bool) -> None:
         from rich.table import Table

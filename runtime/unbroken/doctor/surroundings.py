@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
-from importlib import metadata
 from urllib.parse import urlsplit
 
+from unbroken import __version__
 from unbroken.abc import Finding, Provider
 from unbroken.config import Target
 from unbroken.errors import ConfigError, DialFailed, MissingCredential, MissingExtra, UnknownName
@@ -18,7 +18,7 @@ __all__ = ["machine", "refusal", "route", "sentence", "way_out"]
 def machine() -> Finding:
     """Names what runs here, as a report of a bug wants it."""
     python = f"{platform.python_implementation()} {platform.python_version()} on {platform.system()}"
-    return Finding(check="machine", said=f"unbroken {metadata.version('unbroken')}, {python}.")
+    return Finding(check="machine", said=f"unbroken {__version__}, {python}.")
 
 
 def way_out(host: str) -> Sequence[Finding]:

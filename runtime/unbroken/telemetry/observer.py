@@ -12,10 +12,10 @@ from opentelemetry import metrics, trace
 from unbroken.abc import Observer, Profile
 from unbroken.core.budget import COST, PER_SECOND, TOKENS
 from unbroken.core.fleet import Fleet
-from unbroken.decisions import Breaker, Situation, TargetState
+from unbroken.decisions import Breaker, Situation, TargetState, action_of
 from unbroken.events import AudioLost, Connected, Event, OutageBegan, Recovered, Steps
 from unbroken.telemetry import tables
-from unbroken.telemetry.story import Attributes, Incident, SessionStory, action, close_code, origin
+from unbroken.telemetry.story import Attributes, Incident, SessionStory, close_code, origin
 from unbroken.telemetry.tables import Metric
 
 __all__ = ["Telemetry"]
@@ -121,7 +121,7 @@ class Telemetry(Observer):
         told = {
             **self._where[incident.first.target],
             "realtime.fault": incident.first.fault.kind,
-            "retry.decision": action(incident.last.decision),
+            "retry.decision": action_of(incident.last.decision),
             "realtime.outcome": incident.outcome,
         }
         self._instruments.incidents.add(1, told)

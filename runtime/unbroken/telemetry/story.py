@@ -10,10 +10,10 @@ import msgspec
 from opentelemetry import trace
 from opentelemetry.context import Context
 
-from unbroken.decisions import Action, Closure, Decision, Ending, Escalate, FailOver, Finish, Retry
+from unbroken.decisions import Closure, Ending, FailOver, Retry, action_of
 from unbroken.events import AudioLost, Connected, Escalated, Event, OutageBegan, Recovered, Steps, Waiting
 
-__all__ = ["Attributes", "Incident", "SessionStory", "action", "close_code", "origin"]
+__all__ = ["Attributes", "Incident", "SessionStory", "close_code", "origin"]
 
 Attributes: TypeAlias = Mapping[str, str | bool | int | float]
 
@@ -178,7 +178,7 @@ class SessionStory:
                 "realtime.fault": first.fault.kind,
                 "realtime.rule": first.fault.rule,
                 "realtime.outcome": outcome,
-                "retry.decision": action(incident.last.decision),
+                "retry.decision": action_of(incident.last.decision),
                 **_close(first.closure),
                 **told,
             }
@@ -210,19 +210,6 @@ class SessionStory:
         return self._anchor + round((now - self._opened) * 1e9)
 
 
-def action(decision: Decision) -> Action:
-    """Returns what a decision does, in a word."""
-    match decision:
-        case Retry():
-            return "retry"
-        case FailOver():
-            return "failover"
-        case Escalate():
-            return "escalate"
-        case Finish():
-            return "finish"
-
-
 def origin(ending: Ending) -> Literal["received", "sent", "local"]:
     """Returns where the end of a WebSocket came from: a close frame or HTTP status that was "received"; a close frame that
     was "sent" first; or "local", where this side found the connection broken or broke it off."""
@@ -243,7 +230,7 @@ def _decided(event: OutageBegan) -> Attributes:
         "realtime.target": event.target,
         "realtime.fault": event.fault.kind,
         "realtime.rule": event.fault.rule,
-        "retry.decision": action(decision),
+        "retry.decision": action_of(decision),
         "retry.rule": decision.rule,
         "retry.attempt": event.attempt,
         "realtime.fallback": event.fallback,

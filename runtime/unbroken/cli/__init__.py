@@ -20,7 +20,7 @@ from unbroken import __version__, registry
 from unbroken.abc import Policy
 from unbroken.errors import ConfigError
 
-__all__ = ["Subparsers", "main", "policy_named"]
+__all__ = ["Subparsers", "add_rules", "main", "policy_named"]
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[Any]"  # pyright: ignore[reportPrivateUsage]
 """What a command's `add` is given. argparse has no public name for it."""
@@ -67,6 +67,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         # whoever read has had enough; what is still buffered would raise again at the interpreter's end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _PIPE_CLOSED
+
+
+def add_rules(parser: argparse.ArgumentParser) -> None:
+    """Declares ``--rules``, which every command has that says what an end means; `unbroken.registry.rules` reads them."""
+    parser.add_argument(
+        "--rules",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="the application's own rows, by the name under which they are registered, read first; repeatable",
+    )
 
 
 def policy_named(name: str) -> Policy:

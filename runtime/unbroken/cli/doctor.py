@@ -18,7 +18,7 @@ import msgspec
 from rich.console import Console
 
 from unbroken import registry
-from unbroken.cli import Subparsers
+from unbroken.cli import Subparsers, add_rules
 from unbroken.config import Target
 from unbroken.doctor import Report, examine
 from unbroken.doctor.tables import report_tables
@@ -61,9 +61,7 @@ def add(subparsers: Subparsers) -> None:
     )
     parser.add_argument("route", metavar="TARGET", nargs="+", help="where calls may go, best first")
     parser.add_argument("--config", metavar="FILE", help="the sessions' configuration: a JSON file, or MODULE:NAME")
-    parser.add_argument(
-        "--rules", metavar="NAME", action="append", default=[], help="rows of the application's, by name, read first"
-    )
+    add_rules(parser)
     parser.add_argument("--vertexai", action="store_true", help="the targets are on Vertex AI")
     parser.add_argument("--project", metavar="ID", help="of Vertex AI (default: GOOGLE_CLOUD_PROJECT)")
     parser.add_argument("--location", metavar="NAME", help="of Vertex AI (default: GOOGLE_CLOUD_LOCATION, else global)")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import msgspec
 
 from unbroken import registry
-from unbroken.cli import Subparsers, policy_named
+from unbroken.cli import Subparsers, add_rules, policy_named
 from unbroken.core.classify import Rule, classify
 from unbroken.core.defaults import DEFAULTS
 from unbroken.core.rules import OWN, PROTOCOLS, in_order
@@ -83,9 +83,7 @@ def add(subparsers: Subparsers) -> None:
         metavar="NAME=VALUE",
         help=f"what was known besides, as true, false or a number: {', '.join(sorted(_KNOWN))}",
     )
-    parser.add_argument(
-        "--rules", metavar="NAME", action="append", default=[], help="rows that are read first, by the name of their set"
-    )
+    add_rules(parser)
     parser.add_argument(
         "--policy",
         metavar="NAME",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from unbroken import registry
-from unbroken.cli import Subparsers, policy_named
+from unbroken.cli import Subparsers, add_rules, policy_named
 from unbroken.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def add(subparsers: Subparsers) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     checking.add_argument("policy", metavar="NAME", help="its name, or module:object")
-    checking.add_argument("--rules", metavar="NAME", action="append", default=[], help="rows that are read first, by name")
+    add_rules(checking)
     checking.add_argument("--examples", metavar="N", type=int, default=500, help="how much is made up (default: 500)")
     checking.add_argument("--json", action="store_true", help="print JSON")
     checking.set_defaults(run=_check)

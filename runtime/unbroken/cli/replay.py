@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from unbroken import registry
 from unbroken.abc import Policy
-from unbroken.cli import Subparsers, policy_named
+from unbroken.cli import Subparsers, add_rules, policy_named
 from unbroken.core.classify import Rule
 from unbroken.core.machine import DOING, LIVE, Command, Input, State
 from unbroken.decisions import Decision, Escalate, FailOver, Finish, Retry, action_of
@@ -79,9 +79,7 @@ def add(subparsers: Subparsers) -> None:
         metavar="NAME",
         help="ask this policy what it would have decided, by name or as module:object; default: the session's own",
     )
-    parser.add_argument(
-        "--rules", metavar="NAME", action="append", default=[], help="rows of the application's, by name, read first"
-    )
+    add_rules(parser)
     parser.add_argument("--all", action="store_true", help="show every input, also those of a quiet conversation")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_run)

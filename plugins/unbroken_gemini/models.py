@@ -25,6 +25,7 @@ __all__ = [
     "known",
     "lacks",
     "misfits",
+    "proactive",
     "profile",
     "short",
     "stranger",
@@ -92,6 +93,7 @@ _LIVE_38 = msgspec.structs.replace(
     scheduling=True,
     asynchronous_tools=True,
     silent_by_choice=False,
+    may_be_silent=True,
     sources={
         "turn_survives": "pydantic-ai",
         "handle_in_turn": "pydantic-ai",
@@ -100,6 +102,7 @@ _LIVE_38 = msgspec.structs.replace(
         "thinking_level": "pydantic-ai",
         "scheduling": "live guide: functions are NON_BLOCKING by default",
         "silent_by_choice": "pydantic-ai",
+        "may_be_silent": "follows from silent_by_choice: proactive audio cannot be switched off",
         "affective_dialog": "live guide: dropped",
         "context_tokens": "simonw/llm-gemini#82: inputTokenLimit 131072",
         "lifetime": "live guide; discuss.ai.google.dev/t/186392 saw 58:00",
@@ -158,8 +161,14 @@ _ROWS = (
         _on("vertex", "unconfirmed"),
         replacement="gemini-3.8-live",
         thinking_level="required",
+        thinking=120.0,
         scheduling=False,
-        sources={**_LIVE_38.sources, "scheduling": "pydantic-ai: refused", "asynchronous_tools": "pydantic-ai: always"},
+        sources={
+            **_LIVE_38.sources,
+            "thinking": "no figure is published; this errs on the side of waiting",
+            "scheduling": "pydantic-ai: refused",
+            "asynchronous_tools": "pydantic-ai: always",
+        },
     ),
     _like(
         _ANY,
@@ -299,7 +308,7 @@ def known(model: str, *, platform: str) -> GeminiRow:
 
 def stranger(model: str) -> GeminiRow:
     """Returns a row for a model that the catalog does not have, trusted with nothing that closes sessions elsewhere."""
-    return _like(_ANY, short(model), input_in_tool_call=False, context_tokens=None)
+    return _like(_ANY, short(model), input_in_tool_call=False, may_be_silent=True, context_tokens=None)
 
 
 def profile(model: str | GeminiRow, platform: str, *, consumed_index: bool = False) -> Profile:
@@ -385,6 +394,11 @@ def misfits(row: GeminiRow, setup: Mapping[str, Any]) -> tuple[str, ...]:
     if _value(generation, "enableAffectiveDialog") and not row.affective_dialog:
         found.append(f"{row.name} has no affective dialog: leave enableAffectiveDialog out")
     return tuple(found)
+
+
+def proactive(setup: Mapping[str, Any]) -> bool:
+    """Says whether a setup lets the model choose to be silent (``proactivity.proactiveAudio``)."""
+    return bool(_value(_part(setup, "proactivity"), "proactiveAudio"))
 
 
 def lacks(row: GeminiRow, setup: Mapping[str, Any]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
+import msgspec
 from google.auth.credentials import AnonymousCredentials, Credentials
 from google.genai import Client, types
 
@@ -61,6 +62,8 @@ class GeminiProvider(Provider):
         settled = configuration(config if target.config is None else target.config)
         plans = plan(client, row, target.model, settled, compress=given.compress)
         self.profile = models.profile(row, platform, consumed_index=plans.consumed_index)
+        if models.proactive(plans.setup):
+            self.profile = msgspec.structs.replace(self.profile, may_be_silent=True)
         self.region = account.location if account.vertex else None
         self.misfits = models.misfits(row, plans.setup)
         for misfit in self.misfits:

@@ -80,6 +80,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         catch_up: replayed audio is sent at this multiple of real time; faster is refused by some services.
         context_tokens: the model's context window; None: not known.
         lifetime: seconds after which the service ends a connection; None: not known.
+        thinking: seconds that it may think before it speaks, on top of the session's deadlines for a reply.
+        may_be_silent: it may choose to give no reply, so that a turn without one says nothing about the link.
         modalities: what it answers in.
         tools: it can call tools.
     """
@@ -98,6 +100,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     catch_up: float = 4.0
     context_tokens: int | None = None
     lifetime: float | None = None
+    thinking: float = 0.0
+    may_be_silent: bool = False
     modalities: tuple[str, ...] = ("AUDIO",)
     tools: bool = True
 

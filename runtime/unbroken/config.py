@@ -128,7 +128,12 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
         sign: after the user's turn ended, until anything at all comes from the peer, a pong included.
         silence: while the user speaks on and on, between two signs of the peer, each asked for by a ping (pongs of 8 to 30 s
             were measured on healthy Gemini links).
-        reply: after the user's turn ended, until a reply begins.
+        reply: after the user's turn ended, until a reply begins, and between two pieces of a reply once all that came has
+            been played. A model that thinks for long has more (`unbroken.abc.Profile.thinking`); a tool call that waits for
+            its answer, and an application that does not take its events, stop it.
+        answer: where the model wrote down what the user said, and nothing says that the turn is over: of the user's silence,
+            all pauses taken together, until a reply begins.
+        noise: the same while something that is no silence goes on, since the last words that the model wrote down.
         decide: until the policy has answered; then the built-in decision is taken.
         close: the closing handshake; then the link is aborted. No recovery waits longer for a dead peer.
     """
@@ -141,6 +146,8 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
     sign: float = 4.0
     silence: float = 40.0
     reply: float = 8.0
+    answer: float = 16.0
+    noise: float = 45.0
     decide: float = 0.1
     close: float = 0.25
 
@@ -167,6 +174,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         spare: whether a connection is opened ahead of need (TCP, TLS and upgrade done, nothing sent), on which the next link
             is set up: "auto" where the present link is suspected or near its end; "always"; "never". See docs/spares.md.
         spare_age: seconds after which an unused spare is closed, and opened anew where it is still wanted.
+        empty_turns: turns in a row that the model may end without anything in them, before the link counts as hung; a model
+            that may choose to be silent is not counted (`unbroken.abc.Profile.may_be_silent`).
         nudge: text sent after a recovery where the model owes a reply that it would not give by itself; None: never.
     """
 
@@ -182,6 +191,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     consumer_patience: float = 30.0
     spare: Spare = "auto"
     spare_age: float = 20.0
+    empty_turns: int = 3
     nudge: str | None = "(The line was cut for a moment. Please go on.)"
 
     def __post_init__(self) -> None:

@@ -74,13 +74,18 @@ Cause = Literal[
     "setup_deadline",
     "sign_deadline",
     "reply_deadline",
+    "reply_stalled",
+    "answer_deadline",
+    "empty_turns",
     "handover",
     "cut",
     "crash",
 ]
 """What ended a link on this side, where no close frame and no HTTP status came from the other: ``eof`` is the end of the
 stream without a close frame, ``path_dead`` a path on which nothing is acknowledged any more, ``not_reading`` a peer whose
-machine lives and whose process takes nothing (both: `unbroken.core.health`), ``malformed`` a breach of RFC 6455 or of the
+machine lives and whose process takes nothing (both: `unbroken.core.health`), ``reply_deadline`` a finished turn that got no
+reply, ``reply_stalled`` a reply that stopped in its midst, ``answer_deadline`` words that the model wrote down and never
+answered, ``empty_turns`` turn after turn completed without anything in it, ``malformed`` a breach of RFC 6455 or of the
 provider's protocol, ``handover`` an announced end that this side came before, ``cut`` a cut made on purpose (drills),
 ``crash`` a bug in a link's own code."""
 
@@ -145,6 +150,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         context_full: the last usage report came near the model's context window.
         announced: the peer had announced the end (goAway), and it was near.
         useful: something useful came on the link: a reply, a transcript, a tool call.
+        replied: a reply began on the link, or a tool call came.
         healthy: the link had been healthy for a while (`unbroken.Settings.healthy_after`), so that it was no failed try.
         unserved: the provider's catalog says that the model is not served at this place.
         proven: some link to this target had been healthy in this runtime before, so its name and credential are right.
@@ -162,6 +168,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     context_full: bool = False
     announced: bool = False
     useful: bool = False
+    replied: bool = False
     healthy: bool = False
     unserved: bool = False
     proven: bool = False

@@ -32,7 +32,15 @@ __all__ = [
 ]
 
 Milestone = Literal[
-    "speech_began", "speech_ended", "turn_ended", "reply_began", "reply_ended", "tool_called", "tools_done", "useful"
+    "speech_began",
+    "speech_ended",
+    "turn_ended",
+    "transcribed",
+    "reply_began",
+    "reply_ended",
+    "tool_called",
+    "tools_done",
+    "useful",
 ]
 
 
@@ -80,7 +88,7 @@ class LinkDown(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Watchdog to supervisor: the link may be of no use any more, or is of none.
+    """Watchdog or pipe to supervisor: the link may be of no use any more, or is of none.
 
     Attributes:
         link: the link.

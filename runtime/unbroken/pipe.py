@@ -23,9 +23,19 @@ from unbroken.core.audio import SpeechDetector, is_quiet
 from unbroken.core.continuity import Continuity
 from unbroken.core.conversation import Outcome
 from unbroken.core.outbox import AudioSpan, Item, Pinned
-from unbroken.events import ActivityMark, AudioLost, ToolCall, ToolCallCancelled, ToolResult, Turn, Usage, UserText
+from unbroken.events import (
+    ActivityMark,
+    AudioLost,
+    ToolCall,
+    ToolCallCancelled,
+    ToolResult,
+    Turn,
+    Usage,
+    UserText,
+    UserTranscript,
+)
 from unbroken.link import Link
-from unbroken.messages import Announced, Lag, LinkDown, Milestone, Progress, Released, Replay
+from unbroken.messages import Announced, Judged, Lag, LinkDown, Milestone, Progress, Released, Replay
 from unbroken.outlet import Outlet
 from unbroken.wire import GoAway, HandleIssued, Skipped, WireEvent
 
@@ -33,7 +43,7 @@ __all__ = ["AudioPipe", "PipeMessage"]
 
 logger = logging.getLogger("unbroken")
 
-PipeMessage: TypeAlias = Announced | LinkDown | Progress | Released | Lag
+PipeMessage: TypeAlias = Announced | LinkDown | Progress | Released | Lag | Judged
 """What the pipe tells the supervisor."""
 
 _BACKLOG = 0.3
@@ -93,6 +103,7 @@ class AudioPipe(Actor[Replay]):
         """Messages, or parts of them, that this version does not know, by name."""
         self._speech = SpeechDetector(rate=self.rate)
         self._nudge = settings.nudge
+        self._empty_turns = settings.empty_turns
         self._outlet = outlet
         self._post = post
         self._find = find
@@ -122,6 +133,11 @@ class AudioPipe(Actor[Replay]):
         """Until when the reply that came so far plays, or when its last piece came, whichever is later."""
         return self._last_output + self.conversation.playout.left_ms(self._last_output) / 1000
 
+    @property
+    def in_tools(self) -> bool:
+        """The present link waits for the answer to a tool call that it issued."""
+        return self._link is not None and bool(self.conversation.ledger.waits_for(self._link.number))
+
     # -- from the application, in its own task ---------------------------------------------------------------------------
 
     def send_audio(self, pcm: bytes) -> None:
@@ -139,6 +155,8 @@ class AudioPipe(Actor[Replay]):
                 self._drain(now)
         if turn is not None:
             self._tell("speech_began" if turn == "began" else "speech_ended")
+            if turn == "ended":
+                self._unanswered()
 
     def send(self, item: UserText | ActivityMark) -> None:
         """Queues a text or a mark behind the audio that was sent before it."""
@@ -174,6 +192,8 @@ class AudioPipe(Actor[Replay]):
                     self._come(outcome, now)
                     if isinstance(event, ToolCall | ToolCallCancelled):
                         self._gate(outcome, link, now)
+                    if type(event) is UserTranscript:
+                        self._unanswered()
                     if type(event) is Usage and self._profile.context_tokens:
                         used = event.input_tokens + event.output_tokens
                         self._wire_facts["context_full"] = used >= _FULL * self._profile.context_tokens
@@ -333,6 +353,7 @@ class AudioPipe(Actor[Replay]):
                 return
         if not self.conversation.ledger.waits_for(link.number):
             self.outbox.release_audio(_IN_TOOL_CALL)
+            self._tell("tools_done")
             if result.scheduling != "SILENT":
                 self._tell("turn_ended")
 
@@ -350,9 +371,35 @@ class AudioPipe(Actor[Replay]):
         if outcome.user_turn_ended:
             self._tell("turn_ended")
         if outcome.reply_began:
+            self._wire_facts["replied"] = True
             self._tell("reply_began")
         if outcome.reply_ended:
             self._tell("reply_ended")
+            self._count_empty_turns()
+
+    def _unanswered(self) -> None:
+        """Lets a deadline run for what the model wrote down of the user's words and has not answered.
+
+        Nothing may say that the user's turn is over (Gemini does not), so this side's own judgement has to do. The first
+        turn after a resume is taken for finished: a handle may bring back a session that writes down and never answers.
+        """
+        link = self._link
+        if link is None or not self.conversation.unanswered:
+            return
+        if not self.continuity.spoken_since(self.continuity.account.replay_position):
+            return  # a resumed session tells the last words of its snapshot again
+        if link.crossing.handle is not None and not self._wire_facts.get("replied"):
+            if not self._speech.speaking:
+                self._tell("turn_ended")
+        elif not self._profile.may_be_silent:
+            self._tell("transcribed")
+
+    def _count_empty_turns(self) -> None:
+        count = self.conversation.empty_turns
+        if self._link is None or self._profile.may_be_silent or count < self._empty_turns:
+            return
+        because = f"{count} turns in a row."
+        self._post(Judged(link=self._link.number, because=because, cause="empty_turns"))
 
     def _gate(self, outcome: Outcome, link: int, now: float) -> None:
         """Holds the user's audio while a tool call is pending on this link, where the model takes none then."""

@@ -17,9 +17,9 @@ from unbroken.config import Settings
 from unbroken.core.first import first_target
 from unbroken.core.fleet import Fleet
 from unbroken.core.machine import LIVE, Command, Input, Machine, State
-from unbroken.core.outage import Outages, why_given_up
+from unbroken.core.outage import Outages, ended_for, why_given_up
 from unbroken.core.spares import other_target, path_died_at
-from unbroken.decisions import Cause, Closure, Decision, Escalate, FailOver, Finish, Retry, Situation, TargetState
+from unbroken.decisions import Closure, Decision, Escalate, FailOver, Finish, Retry, Situation, TargetState
 from unbroken.events import Connected, Escalated, OutageBegan, Recovered, Waiting
 from unbroken.link import Link
 from unbroken.messages import (
@@ -51,13 +51,6 @@ SupervisorMessage: TypeAlias = (
 
 _WORTH_SAYING = 0.5
 """Seconds of a wait below which the caller need not be told."""
-
-_FROM_HERE: dict[Input, Cause] = {
-    Input.SIGN_OVERDUE: "sign_deadline",
-    Input.SILENCE_OVERDUE: "sign_deadline",
-    Input.REPLY_OVERDUE: "reply_deadline",
-}
-"""What a link is aborted for, by the timer that ran out; a phase's timer names its phase."""
 
 
 class SessionSupervisor(Actor[SupervisorMessage]):
@@ -182,8 +175,14 @@ class SessionSupervisor(Actor[SupervisorMessage]):
     def on_deadline(self, now: float) -> None:
         """Lets the machine take the passing of its deadline."""
         link = self.link
-        sign = link.last_sign(now) if link is not None else now
-        self._perform(self.machine.expire(now, sign_at=sign, output_at=self.pipe.output_at), now)
+        commands = self.machine.expire(
+            now,
+            sign_at=link.last_sign(now) if link is not None else now,
+            output_at=self.pipe.output_at,
+            thinking=self._providers[self.target].profile.thinking,
+            in_tools=self.pipe.in_tools,
+        )
+        self._perform(commands, now)
 
     def take(self, message: SupervisorMessage) -> bool:
         """Puts a message into the mailbox; never waits.
@@ -292,7 +291,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
     def _detected(self, message: LinkDown, now: float) -> float:
         """Returns for how many seconds the link had been of no use when its end was known."""
         match message.closure.ending.cause:
-            case "sign_deadline" | "reply_deadline" | "ping_timeout" | "path_dead" | "not_reading":
+            case "sign_deadline" | "reply_deadline" | "reply_stalled" | "ping_timeout" | "path_dead" | "not_reading":
                 return message.silent_for
             case "handover":
                 return now - self._hung_up_at
@@ -506,7 +505,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         elif happened is Input.CONDEMNED and self._judged is not None:
             link.abort(self._judged.cause, self._judged.because, useless_for=self._judged.useless_for)
         else:
-            link.abort(_FROM_HERE.get(happened))
+            link.abort(ended_for(happened, replying=self.pipe.conversation.replying))
 
     def _escalate(self) -> None:
         advice = self._decision.advice if isinstance(self._decision, Escalate) else ""

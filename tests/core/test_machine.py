@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from unbroken.config import Deadlines, Settings
 from unbroken.core.diagram import diagram
 from unbroken.core.machine import DOING, LIVE, TABLE, Command, IllegalInput, Input, Machine, State
+from unbroken.core.outage import ended_for
 
 S, I, C = State, Input, Command
 OVER: set[State] = {State.CLOSED, State.ESCALATED}
@@ -174,10 +175,83 @@ def test_the_users_speech_alone_arms_a_sign_but_no_reply_deadline() -> None:
 
 @pytest.mark.parametrize("state", [S.SPEAKING, S.SPEAKING_ON])
 def test_a_user_who_speaks_on_and_on_needs_a_sign_of_the_peer_now_and_then(state: State) -> None:
-    machine = in_state(state)
+    machine = in_state(state, settings=Settings(deadlines=Deadlines(noise=1e6)))
     assert machine.expire(D.silence, sign_at=D.silence - 1) == (C.PING,)
     assert machine.expire(2 * D.silence, sign_at=D.silence + 30) == (C.PING,), "a pong of 30 s is no reason"
     assert machine.expire(3 * D.silence, sign_at=D.silence + 30) == (C.ABORT,)
+
+
+def test_what_goes_on_after_a_turn_is_noise_where_no_words_and_no_reply_come_for_long() -> None:
+    machine = in_state(S.SPEAKING_ON)
+    machine.expire(D.silence, sign_at=D.silence)
+    machine.feed(I.TRANSCRIBED, 20.0)
+    assert machine.deadline == 20.0 + D.noise, "new words were no noise"
+    assert machine.expire(machine.deadline, sign_at=machine.deadline) == (C.ABORT,)
+    assert (machine.last, ended_for(machine.last, replying=False)) == (I.ANSWER_OVERDUE, "answer_deadline")
+
+
+def test_words_that_were_written_down_are_to_be_answered_within_the_users_silence_all_pauses_together() -> None:
+    machine = in_state(S.LISTENING)
+    machine.feed(I.TRANSCRIBED, 1.0)
+    machine.feed(I.TRANSCRIBED, 2.0)
+    assert machine.deadline == 1.0 + D.answer, "asking again does not put it off"
+    machine.feed(I.SPEECH_BEGAN, 11.0)
+    machine.feed(I.TRANSCRIBED, 12.0)
+    assert machine.checkpoint().timers[I.ANSWER_OVERDUE] == 12.0 + D.noise
+    machine.feed(I.SPEECH_ENDED, 13.0)
+    machine.expire(13.0 + D.sign, sign_at=13.1)
+    assert machine.deadline == 13.0 + D.answer - 10.0
+    assert machine.expire(machine.deadline, sign_at=13.1) == (C.ABORT,)
+
+
+@pytest.mark.parametrize("answered", [I.REPLY_BEGAN, I.REPLY_ENDED, I.TOOL_CALLED])
+def test_whatever_the_model_gives_is_an_answer(answered: Input) -> None:
+    machine = in_state(S.LISTENING)
+    machine.feed(I.TRANSCRIBED, 1.0)
+    machine.feed(answered, 2.0)
+    assert I.ANSWER_OVERDUE not in machine.checkpoint().timers
+
+
+@pytest.mark.parametrize("state", [S.EXPECTING, S.REPLYING])
+def test_a_model_that_thinks_for_long_has_longer_to_reply(state: State) -> None:
+    machine = in_state(state)
+    machine.expire(D.sign, sign_at=1.0)
+    now = D.reply
+    while now < D.reply + 120.0:
+        assert machine.expire(now, sign_at=now, output_at=0.0, thinking=120.0) == ()
+        now = machine.deadline
+    assert now == D.reply + 120.0
+    assert machine.expire(now, sign_at=now, output_at=0.0, thinking=120.0) == (C.ABORT,)
+
+
+@pytest.mark.parametrize("state", [S.EXPECTING, S.REPLYING, S.IN_TOOL_CALL])
+def test_a_model_that_waits_for_a_tool_owes_nothing_however_long_that_takes(state: State) -> None:
+    machine = in_state(state)
+    while machine.deadline < 1000.0:
+        machine.expire(machine.deadline, sign_at=1.0, in_tools=True)
+    assert machine.state is state
+    machine.feed(I.TOOLS_DONE, 1000.0)
+    machine.feed(I.TURN_ENDED, 1000.0)
+    while machine.deadline < math.inf and machine.state is not S.ABORTING:
+        now = machine.deadline
+        machine.expire(now, sign_at=now)
+    assert machine.last is I.REPLY_OVERDUE
+    assert now <= 1000.0 + D.reply
+
+
+@pytest.mark.parametrize(
+    ("overdue", "replying", "cause"),
+    [
+        (I.SIGN_OVERDUE, False, "sign_deadline"),
+        (I.SILENCE_OVERDUE, False, "sign_deadline"),
+        (I.REPLY_OVERDUE, False, "reply_deadline"),
+        (I.REPLY_OVERDUE, True, "reply_stalled"),
+        (I.ANSWER_OVERDUE, False, "answer_deadline"),
+        (I.CONDEMNED, False, None),
+    ],
+)
+def test_each_deadline_of_the_conversation_has_a_name_of_its_own(overdue: Input, replying: bool, cause: str | None) -> None:
+    assert ended_for(overdue, replying=replying) == cause
 
 
 def test_a_tool_call_that_the_model_withdrew_is_waited_for_no_longer() -> None:
@@ -226,7 +300,7 @@ def test_the_last_moment_for_a_handover_does_not_wait_for_a_spare() -> None:
 
 @pytest.mark.parametrize("state", [S.LISTENING, S.EXPECTING])
 def test_near_the_end_a_pause_of_the_user_will_do(state: State) -> None:
-    machine = in_state(state, settings=Settings(spare="never", deadlines=Deadlines(sign=90.0, reply=90.0)))
+    machine = in_state(state, settings=Settings(spare="never", deadlines=Deadlines(sign=90.0, reply=90.0, answer=90.0)))
     if state is S.LISTENING:
         machine.feed(I.SPEECH_ENDED, 0.0)
     machine.announce(50.0, 0.0)
@@ -236,7 +310,7 @@ def test_near_the_end_a_pause_of_the_user_will_do(state: State) -> None:
 
 
 def test_nearer_to_the_end_a_pause_in_the_reply_will_do() -> None:
-    machine = in_state(S.REPLYING, settings=Settings(spare="never", deadlines=Deadlines(sign=90.0, reply=90.0)))
+    machine = in_state(S.REPLYING, settings=Settings(spare="never", deadlines=Deadlines(sign=90.0, reply=90.0, answer=90.0)))
     machine.announce(50.0, 0.0)
     last = 50.0 - 1.0 - D.close
     assert machine.deadline == last - 5.0
@@ -246,7 +320,7 @@ def test_nearer_to_the_end_a_pause_in_the_reply_will_do() -> None:
 
 
 def test_a_reply_that_plays_on_and_on_is_left_only_at_the_last_moment() -> None:
-    machine = in_state(S.REPLYING, settings=Settings(spare="never", deadlines=Deadlines(sign=90.0, reply=90.0)))
+    machine = in_state(S.REPLYING, settings=Settings(spare="never", deadlines=Deadlines(sign=90.0, reply=90.0, answer=90.0)))
     machine.announce(50.0, 0.0)
     while machine.state is S.REPLYING:
         now = machine.deadline
@@ -256,7 +330,9 @@ def test_a_reply_that_plays_on_and_on_is_left_only_at_the_last_moment() -> None:
 
 @pytest.mark.parametrize("state", [s for s in State if s in LIVE])
 def test_a_documented_end_is_used_at_a_turn_boundary_and_never_forced(state: State) -> None:
-    machine = in_state(state, settings=Settings(spare="never", deadlines=Deadlines(sign=1e6, reply=1e6, silence=1e6)))
+    machine = in_state(
+        state, settings=Settings(spare="never", deadlines=Deadlines(sign=1e6, reply=1e6, answer=1e6, silence=1e6, noise=1e6))
+    )
     machine.announce(600.0, 0.0, firm=False)
     assert (machine.deadline == 570.0) is (state is S.LISTENING)
     assert I.HANDOVER_DUE not in machine.checkpoint().timers
@@ -313,7 +389,7 @@ def test_a_turn_that_the_model_has_while_the_user_goes_on_is_due_when_the_user_s
 
 @pytest.mark.parametrize("state", [S.SPEAKING, S.SPEAKING_ON, S.REPLYING, S.IN_TOOL_CALL])
 def test_a_handover_waits_for_the_turn_but_not_beyond_the_end(state: State) -> None:
-    machine = in_state(state)
+    machine = in_state(state, settings=Settings(deadlines=Deadlines(noise=90.0)))
     machine.announce(50.0, 0.0)
     while machine.deadline < 50.0 - 1.0 - D.close:
         machine.expire(machine.deadline, sign_at=machine.deadline, output_at=machine.deadline + 1.0)

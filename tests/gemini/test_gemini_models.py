@@ -63,6 +63,7 @@ def test_where_each_is_served(model: str, gemini: str | None, vertex: str | None
                 lost_calls="error_first",
                 context_tokens=131_072,
                 lifetime=600.0,
+                may_be_silent=True,
             ),
         ),
         (
@@ -92,7 +93,14 @@ def test_where_each_is_served(model: str, gemini: str | None, vertex: str | None
         (
             models.stranger("my-model"),
             "gemini",
-            Profile(platform="gemini", model="my-model", seed_survives=False, input_in_tool_call=False, lifetime=600.0),
+            Profile(
+                platform="gemini",
+                model="my-model",
+                seed_survives=False,
+                input_in_tool_call=False,
+                lifetime=600.0,
+                may_be_silent=True,
+            ),
         ),
     ],
 )

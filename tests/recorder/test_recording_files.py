@@ -57,7 +57,7 @@ def test_what_is_written() -> None:
         "written": "2026-11-22T19:38:07.123+00:00",
         "lost": 0,
     }
-    calm = {"asked_at": "-inf", "handover_from": "inf", "lull_from": "-inf"}
+    calm = {"asked_at": "-inf", "handover_from": "inf", "lull_from": "-inf", "quiet_left": 0.0}
     assert lines[1:] == [
         {"type": "checkpoint", "state": "NEW", "last": "OPEN", "timers": {}, **calm},
         {"type": "feed", "at": 100.0, "input": "OPEN", "commands": ["DIAL"], "state": "DIALLING"},

@@ -107,6 +107,8 @@ class Conversation:
         playout: how much of the reply can have been heard.
         reply_owed: the user's turn has ended, and no reply has been completed since.
         forgotten: the user's audio up to here is not told by the history any more, which has reached its bound.
+        empty_turns: turns in a row that the model ended without anything in them, though the user had said something and
+            no reason was given.
     """
 
     def __init__(self, history_bound: int = 200) -> None:
@@ -114,6 +116,7 @@ class Conversation:
         self.playout = Playout()
         self.reply_owed: bool = False
         self.forgotten: int = 0
+        self.empty_turns: int = 0
         self._turns: deque[_Said] = deque()
         self._bound = history_bound
         self._told = 0
@@ -125,6 +128,7 @@ class Conversation:
         self._model: _Said | None = None
         self._unplaced: list[Placed] = []
         self._asked = False
+        self._said = False
         self._speaking = False
         self._swallow = False
         self._ended_at = float("-inf")
@@ -211,7 +215,8 @@ class Conversation:
         self._link = link
         self._user = self._model = None
         self._unplaced.clear()
-        self._speaking = self._swallow = self._generated = False
+        self._speaking = self._swallow = self._generated = self._said = False
+        self.empty_turns = 0
         self.ledger.begin_link(link, known=known, told=carry == "history")
 
     # -- What the application says ------------------------------------------------------------------------------------
@@ -226,7 +231,7 @@ class Conversation:
         if not seq or all(said.seq != seq for said in self._turns):
             self._keep(_Said("user", text=text.text, spoken=False, seq=seq))
         if text.turn_complete:
-            self.reply_owed = self._asked = True
+            self.reply_owed = self._asked = self._said = True
 
     def answer(self, call_id: str, result: object, *, scheduling: str | None = None) -> ToolResult | None:
         """The application answers a call; see `ToolLedger.answer`. What is returned goes into the outbox."""
@@ -247,6 +252,11 @@ class Conversation:
     def tools_in_flight(self) -> tuple[ToolCall, ...]:
         """The calls that the application has not answered and the model still wants."""
         return self.ledger.pending
+
+    @property
+    def unanswered(self) -> bool:
+        """The model wrote down something that the user said, and no reply to it has begun."""
+        return self._user is not None and bool(self._user.size) and not self._user.answered
 
     @property
     def replying(self) -> bool:
@@ -312,7 +322,8 @@ class Conversation:
         """Begins a reply; unless only a text or a tool's answer asked for it, it acknowledges the user's turn."""
         self._replies += 1
         self._replying = True
-        self._generated = self._swallow = False
+        self._generated = self._swallow = self._said = False
+        self.empty_turns = 0
         self.playout.restart()
         spoke = self._speaking or (self._user is not None and not self._user.answered)
         ended = spoke or not self._asked
@@ -361,6 +372,7 @@ class Conversation:
             user = self._user = self._keep(_Said("user", spoken=True))
         if event.text:
             user.add(event.text)
+            self._said = self._said or not user.answered
         if not event.finished:
             return Outcome((event,), useful=True)
         user.closed = True
@@ -420,6 +432,9 @@ class Conversation:
             return _NOTHING
         if not event.more:
             self.reply_owed = False
+            if self._said and not self._replying and not event.reason:
+                self.empty_turns += 1
+                self._said = False
         self.ledger.reply_completed(heard)
         ended = (self._end_reply("complete", now, event.reason),) if self._replying else ()
         return Outcome(ended, reply_ended=True)

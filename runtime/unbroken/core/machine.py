@@ -32,7 +32,10 @@ class IllegalInput(UnbrokenError):
 I = Input
 
 _OF_A_STATE: Final = (I.PHASE_OVERDUE, I.CLOSE_OVERDUE, I.DECIDE_OVERDUE, I.REPLY_OVERDUE, I.SILENCE_OVERDUE, I.WAIT_OVER)
-_OF_A_LINK: Final = (I.SIGN_OVERDUE, I.HEALTHY_DUE, I.HANDOVER_DUE, I.SPARE_DUE)
+_OF_A_LINK: Final = (I.SIGN_OVERDUE, I.ANSWER_OVERDUE, I.HEALTHY_DUE, I.HANDOVER_DUE, I.SPARE_DUE)
+_ANSWERED: Final = (I.REPLY_BEGAN, I.REPLY_ENDED, I.TOOL_CALLED, I.TOOLS_DONE)
+_QUIET: Final = (State.LISTENING, State.EXPECTING)
+_SPEAKING: Final = (State.SPEAKING, State.SPEAKING_ON)
 
 
 _SOUGHT: Final = 60.0
@@ -65,6 +68,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
         asked_at: since when a sign of the peer is waited for; `-math.inf`: it never was.
         handover_from: from when on a quiet moment is used to leave the link; `math.inf`: its end was not announced.
         lull_from: when to look again for a lull in the reply, to leave the link in it; `-math.inf`: none is waited for.
+        quiet_left: seconds that the user may yet be silent until what the model wrote down has to be answered.
     """
 
     state: State
@@ -73,6 +77,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     asked_at: float
     handover_from: float
     lull_from: float
+    quiet_left: float = 0.0
 
 
 class Machine:
@@ -95,6 +100,7 @@ class Machine:
         self._asked_at = -math.inf
         self._handover_from = math.inf
         self._lull_from = -math.inf
+        self._quiet_left = 0.0
         self._spares = settings.spare != "never"
 
     def __repr__(self) -> str:
@@ -109,6 +115,7 @@ class Machine:
             asked_at=self._asked_at,
             handover_from=self._handover_from,
             lull_from=self._lull_from,
+            quiet_left=self._quiet_left,
         )
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -119,6 +126,7 @@ class Machine:
         self._asked_at = checkpoint.asked_at
         self._handover_from = checkpoint.handover_from
         self._lull_from = checkpoint.lull_from
+        self._quiet_left = checkpoint.quiet_left
 
     @property
     def deadline(self) -> float:
@@ -234,13 +242,23 @@ class Machine:
         elif self.state not in OVER:
             self._timers.setdefault(Input.LAG_OVERDUE, now + self._settings.consumer_patience)
 
-    def expire(self, now: float, *, sign_at: float = -math.inf, output_at: float = -math.inf) -> tuple[Command, ...]:
+    def expire(
+        self,
+        now: float,
+        *,
+        sign_at: float = -math.inf,
+        output_at: float = -math.inf,
+        thinking: float = 0.0,
+        in_tools: bool = False,
+    ) -> tuple[Command, ...]:
         """Takes the passing of the `deadline`.
 
         Args:
             now: the present.
             sign_at: when the last byte came from the peer.
             output_at: until when the reply that came so far plays, or when its last piece came, whichever is later.
+            thinking: seconds that the link's model may think on top of the deadlines of a reply.
+            in_tools: the model waits for the answer to a tool call, so that it owes none itself.
 
         Returns:
             What is to be performed; nothing where no timer has run out, or where a sign has come in time.
@@ -253,26 +271,36 @@ class Machine:
         if due is None or self._timers[due] > now:
             return ()
         del self._timers[due]
-        if (later := self._excused(due, now, sign_at, output_at)) is not None:
+        match due:
+            case Input.REPLY_OVERDUE | Input.ANSWER_OVERDUE:
+                later = self._reply_excused(now, output_at=output_at, thinking=thinking, in_tools=in_tools)
+            case _:
+                later = self._excused(due, now, sign_at)
+        if later is not None:
             if later < math.inf:
                 self._timers[due] = later
             return (Command.PING,) if due is Input.SILENCE_OVERDUE else ()
         return self._take(due, now)
 
-    def _excused(self, due: Input, now: float, sign_at: float, output_at: float) -> float | None:
+    def _excused(self, due: Input, now: float, sign_at: float) -> float | None:
         """Returns when to look again (`math.inf`: need not) where life excuses the timer; None where nothing does."""
         if due is Input.SILENCE_OVERDUE:
             asked = now - self._deadlines.silence
             return now + self._deadlines.silence if sign_at >= asked or Input.LAG_OVERDUE in self._timers else None
-        if due not in (Input.SIGN_OVERDUE, Input.REPLY_OVERDUE):
+        if due is not Input.SIGN_OVERDUE:
             return None
         if Input.LAG_OVERDUE in self._timers:  # the application is late, so nobody has read what the peer said
-            return now + (self._deadlines.sign if due is Input.SIGN_OVERDUE else self._deadlines.reply)
-        if due is Input.SIGN_OVERDUE:
-            return math.inf if sign_at >= self._asked_at else None
-        if self.state is State.REPLYING and output_at + self._deadlines.reply > now:
-            return output_at + self._deadlines.reply
-        return None
+            return now + self._deadlines.sign
+        return math.inf if sign_at >= self._asked_at else None
+
+    def _reply_excused(self, now: float, *, output_at: float, thinking: float, in_tools: bool) -> float | None:
+        """Returns when to look again for a reply that is overdue where that is no fault of the model's; None: it is."""
+        patience = self._deadlines.reply + thinking
+        if in_tools or Input.LAG_OVERDUE in self._timers:
+            return now + self._deadlines.reply
+        if self.state is State.REPLYING:
+            return output_at + patience if output_at + patience > now else None
+        return self._asked_at + patience if thinking and self._asked_at + patience > now else None
 
     def _enter(self, state: State, happened: Input, now: float) -> None:
         if state is not self.state:
@@ -293,10 +321,34 @@ class Machine:
             self._timers[Input.SPARE_DUE] = now
         if happened is Input.SPARE_SETTLED and self._handover_from <= now + _SPARE_LEAD:
             self._handover_from = min(now, self._handover_from)
+        self._owe(state, happened, now)
         self._arm(state, happened, now)
         self._lull_from = -math.inf
         self.state = state
         self.last = happened
+
+    def _owe(self, state: State, happened: Input, now: float) -> None:
+        """Keeps the timer of what the model has of the user's words and has not answered.
+
+        While the user is silent it runs, over all pauses: a service may rightly wait longer for a turn's end than this side
+        does, and a user who asks again and again is not to be put off by that. While the user speaks, another measure holds,
+        from the last words on: without any, what goes on is noise.
+        """
+        due, heard = I.ANSWER_OVERDUE, happened in (I.TRANSCRIBED, I.TURN_ENDED)
+        left = self._timers.get(due)
+        if happened in _ANSWERED:
+            self._timers.pop(due, None)
+        elif left is None and not heard:
+            return
+        elif state in _SPEAKING:
+            if left is not None and self.state in _QUIET:
+                self._quiet_left = left - now
+            if left is None:
+                self._quiet_left = self._deadlines.answer
+            if heard or self.state in _QUIET:
+                self._timers[due] = now + self._deadlines.noise
+        elif state in _QUIET and (left is None or self.state in _SPEAKING):
+            self._timers[due] = now + (self._deadlines.answer if left is None else self._quiet_left)
 
     def _arm(self, state: State, happened: Input, now: float) -> None:
         if state is State.DIALLING and self.state is not State.DIALLING:

@@ -9,10 +9,10 @@ import msgspec
 
 from unbroken.config import Settings
 from unbroken.core.table import Input
-from unbroken.decisions import Closure, Situation, TargetState
+from unbroken.decisions import Cause, Closure, Situation, TargetState
 from unbroken.events import OutageBegan, Steps
 
-__all__ = ["Outages", "why_given_up"]
+__all__ = ["Outages", "ended_for", "why_given_up"]
 
 _STORY = 64
 """Decisions of one outage that are kept for the story; the oldest go first."""
@@ -201,6 +201,24 @@ class Outages:
             wait_ms=spent.wait_ms + wait_ms,
             failed_ms=spent.failed_ms + failed_ms,
         )
+
+
+def ended_for(overdue: Input, *, replying: bool) -> Cause | None:
+    """Returns what a live link is ended for where one of its deadlines has passed; None: it is no such deadline.
+
+    Args:
+        overdue: the deadline.
+        replying: a reply had begun and not ended.
+    """
+    match overdue:
+        case Input.SIGN_OVERDUE | Input.SILENCE_OVERDUE:
+            return "sign_deadline"
+        case Input.REPLY_OVERDUE:
+            return "reply_stalled" if replying else "reply_deadline"
+        case Input.ANSWER_OVERDUE:
+            return "answer_deadline"
+        case _:
+            return None
 
 
 def why_given_up(last: Input, settings: Settings) -> str:

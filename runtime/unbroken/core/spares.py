@@ -20,7 +20,9 @@ _FAILURES: Final = 2
 """Links to a target that failed in a row at which a failover is near: at the third the default policy moves."""
 
 
-_OTHERWISE: Final[frozenset[Cause]] = frozenset({"handover", "cut", "crash", "malformed", "reply_deadline"})
+_OTHERWISE: Final[frozenset[Cause]] = frozenset(
+    {"handover", "cut", "crash", "malformed", "reply_deadline", "reply_stalled", "answer_deadline", "empty_turns"}
+)
 """What this side ends a link for while the peer may well be within reach."""
 
 

@@ -48,6 +48,7 @@ class Input(Enum):
     SPEECH_BEGAN = "the user began to speak"
     SPEECH_ENDED = "the user stopped speaking, as far as this side can tell"
     TURN_ENDED = "the model has the user's turn"
+    TRANSCRIBED = "the model wrote down what the user said"
     REPLY_BEGAN = "a reply began"
     REPLY_ENDED = "the reply ended"
     TOOL_CALLED = "the model called a tool"
@@ -62,6 +63,7 @@ class Input(Enum):
     SIGN_OVERDUE = "nothing came from the peer after the user's turn"
     SILENCE_OVERDUE = "nothing came from the peer while the user spoke on and on"
     REPLY_OVERDUE = "no reply came, or it stalled"
+    ANSWER_OVERDUE = "what the model wrote down of the user's words was never answered"
     SUSPECTED = "the path of the link shows signs of being dead"
     CONDEMNED = "the link is of no use any more, whatever its socket says"
     SPARE_DUE = "a spare may be needed soon"
@@ -125,6 +127,7 @@ _UP: Mapping[Input, Cell] = {
     I.SIGN_OVERDUE: (S.ABORTING, (C.ABORT,)),
     I.SILENCE_OVERDUE: (S.ABORTING, (C.ABORT,)),
     I.REPLY_OVERDUE: (S.ABORTING, (C.ABORT,)),
+    I.ANSWER_OVERDUE: (S.ABORTING, (C.ABORT,)),
     I.CONDEMNED: (S.ABORTING, (C.ABORT,)),
     I.HANDOVER_DUE: (S.HANGING_UP, (C.HANG_UP,)),
 }
@@ -144,12 +147,17 @@ _HEALTH: Final = (I.SUSPECTED, I.CONDEMNED)
 
 def _late(state: State) -> dict[Input, Cell]:
     """What a link says while it is being torn down comes too late to matter."""
-    return _same(state, I.DIAL, I.TLS, I.UPGRADE, I.SETUP, I.UP, I.REPLY_BEGAN, I.TOOL_CALLED, *_HEALTH)
+    return _same(state, I.DIAL, I.TLS, I.UPGRADE, I.SETUP, I.UP, I.TRANSCRIBED, I.REPLY_BEGAN, I.TOOL_CALLED, *_HEALTH)
 
 
-def _spare(state: State) -> dict[Input, Cell]:
-    """A spare is opened beside a link that is up, and changes nothing for it."""
-    return {I.SUSPECTED: (state, (C.SPARE,)), I.SPARE_DUE: (state, (C.SPARE,)), I.SPARE_SETTLED: (state, ())}
+def _beside(state: State) -> dict[Input, Cell]:
+    """A spare is opened beside a link that is up, and what the model writes down moves a timer: no state changes by it."""
+    return {
+        I.SUSPECTED: (state, (C.SPARE,)),
+        I.SPARE_DUE: (state, (C.SPARE,)),
+        I.SPARE_SETTLED: (state, ()),
+        I.TRANSCRIBED: (state, ()),
+    }
 
 
 TABLE: Final[Mapping[State, Mapping[Input, Cell]]] = {
@@ -171,7 +179,7 @@ TABLE: Final[Mapping[State, Mapping[Input, Cell]]] = {
     },
     S.LISTENING: {
         **_UP,
-        **_spare(S.LISTENING),
+        **_beside(S.LISTENING),
         I.SPEECH_BEGAN: (S.SPEAKING, (C.PING,)),
         I.SPEECH_ENDED: (S.LISTENING, (C.PING,)),
         I.TURN_ENDED: (S.EXPECTING, (C.PING,)),
@@ -181,7 +189,7 @@ TABLE: Final[Mapping[State, Mapping[Input, Cell]]] = {
     },
     S.SPEAKING: {
         **_UP,
-        **_spare(S.SPEAKING),
+        **_beside(S.SPEAKING),
         I.SPEECH_BEGAN: (S.SPEAKING, ()),
         I.SPEECH_ENDED: (S.LISTENING, (C.PING,)),
         I.TURN_ENDED: (S.SPEAKING_ON, ()),
@@ -192,7 +200,7 @@ TABLE: Final[Mapping[State, Mapping[Input, Cell]]] = {
     # The model has a turn and owes a reply, but may rightly wait: as far as this side can tell, the user has not finished.
     S.SPEAKING_ON: {
         **_UP,
-        **_spare(S.SPEAKING_ON),
+        **_beside(S.SPEAKING_ON),
         I.SPEECH_BEGAN: (S.SPEAKING_ON, ()),
         I.SPEECH_ENDED: (S.EXPECTING, (C.PING,)),
         I.TURN_ENDED: (S.SPEAKING_ON, ()),
@@ -202,7 +210,7 @@ TABLE: Final[Mapping[State, Mapping[Input, Cell]]] = {
     },
     S.EXPECTING: {
         **_UP,
-        **_spare(S.EXPECTING),
+        **_beside(S.EXPECTING),
         I.SPEECH_BEGAN: (S.SPEAKING_ON, ()),
         I.SPEECH_ENDED: (S.EXPECTING, (C.PING,)),
         I.TURN_ENDED: (S.EXPECTING, (C.PING,)),
@@ -212,7 +220,7 @@ TABLE: Final[Mapping[State, Mapping[Input, Cell]]] = {
     },
     S.REPLYING: {
         **_UP,
-        **_spare(S.REPLYING),
+        **_beside(S.REPLYING),
         I.SPEECH_BEGAN: (S.REPLYING, ()),
         I.SPEECH_ENDED: (S.REPLYING, (C.PING,)),
         I.TURN_ENDED: (S.REPLYING, ()),
@@ -222,10 +230,10 @@ TABLE: Final[Mapping[State, Mapping[Input, Cell]]] = {
     },
     S.IN_TOOL_CALL: {
         **_UP,
-        **_spare(S.IN_TOOL_CALL),
+        **_beside(S.IN_TOOL_CALL),
         I.SPEECH_BEGAN: (S.IN_TOOL_CALL, ()),
         I.SPEECH_ENDED: (S.IN_TOOL_CALL, (C.PING,)),
-        I.TURN_ENDED: (S.EXPECTING, (C.PING,)),
+        I.TURN_ENDED: (S.IN_TOOL_CALL, ()),
         I.REPLY_ENDED: (S.IN_TOOL_CALL, ()),
         I.TOOLS_DONE: (S.LISTENING, ()),
         I.HEALTHY_DUE: (S.IN_TOOL_CALL, (C.HEALTHY,)),

@@ -87,6 +87,7 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="
     asked_at: float
     handover_from: float
     lull_from: float = -math.inf
+    quiet_left: float = 0.0
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> Checked:
@@ -188,10 +189,14 @@ class Expired(Taken, frozen=True, kw_only=True, gc=False, tag="expire"):
 
     sign_at: float
     output_at: float
+    thinking: float = 0.0
+    in_tools: bool = False
 
     def put(self, machine: Machine) -> tuple[Command, ...]:
         """Does the same with another machine."""
-        return machine.expire(self.at, sign_at=self.sign_at, output_at=self.output_at)
+        return machine.expire(
+            self.at, sign_at=self.sign_at, output_at=self.output_at, thinking=self.thinking, in_tools=self.in_tools
+        )
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="decision"):

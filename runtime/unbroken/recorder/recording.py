@@ -106,10 +106,28 @@ class RecordedMachine(Machine):
         super().lag(now, paused=paused)
         self.keep(Lagged(at=now, paused=paused, state=self.state))
 
-    def expire(self, now: float, *, sign_at: float = -math.inf, output_at: float = -math.inf) -> tuple[Command, ...]:
+    def expire(
+        self,
+        now: float,
+        *,
+        sign_at: float = -math.inf,
+        output_at: float = -math.inf,
+        thinking: float = 0.0,
+        in_tools: bool = False,
+    ) -> tuple[Command, ...]:
         """See `Machine.expire`."""
-        commands = super().expire(now, sign_at=sign_at, output_at=output_at)
-        self.keep(Expired(at=now, sign_at=sign_at, output_at=output_at, commands=commands, state=self.state))
+        commands = super().expire(now, sign_at=sign_at, output_at=output_at, thinking=thinking, in_tools=in_tools)
+        self.keep(
+            Expired(
+                at=now,
+                sign_at=sign_at,
+                output_at=output_at,
+                thinking=thinking,
+                in_tools=in_tools,
+                commands=commands,
+                state=self.state,
+            )
+        )
         return commands
 
     def keep(self, entry: Entry) -> None:

@@ -125,9 +125,10 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
         tls: the TLS handshake.
         upgrade: the HTTP upgrade to WebSocket.
         setup: from the upgrade until the provider says the session is set up (300 to 800 ms are usual for Gemini).
-        sign: after the user's turn ended, until anything at all comes from the peer, a pong included.
-        silence: while the user speaks on and on, between two signs of the peer, each asked for by a ping (pongs of 8 to 30 s
-            were measured on healthy Gemini links).
+        sign: after the user's turn ended, until anything at all comes from the peer: data, a pong or, where the transport
+            can tell (docs/health.md), an acknowledgement.
+        silence: while the user speaks on and on, between two such signs of the peer, each asked for by a ping (pongs of 8 to
+            30 s were measured on healthy Gemini links).
         reply: after the user's turn ended, until a reply begins, and between two pieces of a reply once all that came has
             been played. A model that thinks for long has more (`unbroken.abc.Profile.thinking`); a tool call that waits for
             its answer, and an application that does not take its events, stop it.

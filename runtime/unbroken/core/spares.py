@@ -21,7 +21,17 @@ _FAILURES: Final = 2
 
 
 _OTHERWISE: Final[frozenset[Cause]] = frozenset(
-    {"handover", "cut", "crash", "malformed", "reply_deadline", "reply_stalled", "answer_deadline", "empty_turns"}
+    {
+        "handover",
+        "cut",
+        "crash",
+        "malformed",
+        "reply_deadline",
+        "reply_stalled",
+        "answer_deadline",
+        "empty_turns",
+        "not_reading",
+    }
 )
 """What this side ends a link for while the peer may well be within reach."""
 

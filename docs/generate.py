@@ -102,7 +102,7 @@ def machine_page() -> str:
     """Returns the page of the session's states."""
     return (
         f"# The states of a session\n\n{NOTE}\n"
-        "Each arrow names the inputs that lead along it; `unbroken/core/machine.py` has the table with its commands."
+        "Each arrow names the inputs that lead along it; `unbroken/core/table.py` has the table with its commands."
         " Left out is what can happen in every state: the application closes the session, which leads to `closed`, by way of"
         " `ending` where there is a link; and the session's patience, or its patience with an application that takes no"
         " events, is over, which leads to `escalated`.\n\n"

@@ -193,6 +193,7 @@ class AudioPipe(Actor[Replay]):
                     if isinstance(event, ToolCall | ToolCallCancelled):
                         self._gate(outcome, link, now)
                     if type(event) is UserTranscript:
+                        self.continuity.transcribed(now=now, round_trip=self._round_trip)
                         self._unanswered()
                     if type(event) is Usage and self._profile.context_tokens:
                         used = event.input_tokens + event.output_tokens
@@ -211,6 +212,8 @@ class AudioPipe(Actor[Replay]):
         """Takes the end of a link: ends what was in flight on it, adds what is known of it, and passes it on."""
         if self._link is not None and down.link == self._link.number:
             now = anyio.current_time()
+            if down.closure.ending.cause in ("reply_deadline", "answer_deadline"):
+                self.continuity.unanswered(now=now)
             events = self.conversation.link_lost(now)
             for event in events:
                 self._outlet.put(event)

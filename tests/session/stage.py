@@ -85,6 +85,8 @@ def _event(key: str, value: Any) -> list[WireEvent]:
             return [Audio(bytes(24 * 2 * value), 24_000)]
         case "transcript":
             return [UserTranscript(text=value, finished=True)]
+        case "words":
+            return [UserTranscript(text=value)]
         case "end":
             return [GenerationComplete(), TurnComplete()]
         case "interrupted":
@@ -196,11 +198,11 @@ class Stage:
             count += 1
             self.dials.append((anyio.current_time(), host))
             async with stream, anyio.create_task_group() as own:
-                request = await receive_upgrade(stream)
-                if isinstance(script, int):
-                    await request.reject(script)
-                    return
                 try:
+                    request = await receive_upgrade(stream)
+                    if isinstance(script, int):
+                        await request.reject(script)
+                        return
                     socket = await request.accept(tasks=own)
                 except DialFailed:
                     return  # the client has gone meanwhile

@@ -93,6 +93,7 @@ class Continuity:
         self._answered = 0
         self._acknowledged = 0
         self._turn_end: int | None = None
+        self._transcribed = 0
         self._written: deque[tuple[float, int, bool]] = deque(maxlen=1024)
         self._marks: deque[tuple[int, ActivityMark]] = deque(maxlen=64)
         self._cut = False
@@ -144,6 +145,28 @@ class Continuity:
             self._forget()
         for answer in outcome.answers:
             self.outbox.put(answer, self.outbox.position)
+
+    def transcribed(self, *, now: float, round_trip: float) -> None:
+        """The model wrote down something of what it had been sent by now.
+
+        Args:
+            now: the present.
+            round_trip: seconds, of the path.
+        """
+        self._transcribed = self.journal.sent_at(now - round_trip - _LAG)
+
+    def unanswered(self, *, now: float) -> None:
+        """The link ends because what the model wrote down was never answered.
+
+        Where that is too old to be said again, it counts as a turn that ended, so that its words cross. Otherwise it is said
+        again, which a model hears better than it reads.
+
+        Args:
+            now: the present.
+        """
+        began = self.journal.first_speech(self.journal.heard, preroll=0.0)
+        if self.conversation.unanswered and self.journal.age(began, now) > self._settings.audio_max_age - _REDIAL:
+            self.conversation.turn_written(self.journal.acknowledge_at(self._transcribed))
 
     def _acknowledge_items(self, read_by: float) -> None:
         """The model has what was written before a time, and the first that asks for a reply: it has begun to give one."""
@@ -255,6 +278,7 @@ class Continuity:
             told=way.told,
         )
         self._target, self._seed_survives, self._turn_end = target, seed_survives, None
+        self._transcribed = 0
         self.journal.begin_link(link, plan.start)
         self.journal.settle(plan)
         self.conversation.begin_link(link, known=plan.known, start=plan.start, carry=way.carry, open_turn=plan.lost > 0)

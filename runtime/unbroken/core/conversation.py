@@ -187,6 +187,16 @@ class Conversation:
             placed.position = heard
         self._unplaced.clear()
 
+    def turn_written(self, heard: int) -> None:
+        """The turn that the model wrote down and did not answer has ended, though nothing said so.
+
+        Args:
+            heard: up to there the user was heard in it.
+        """
+        if self.unanswered and self._user is not None:
+            self._user.position = heard
+            self.reply_owed = True
+
     def link_lost(self, now: float) -> tuple[Event, ...]:
         """The current link is over; a reply that was in flight is cut, or complete where all of it had come."""
         if not self._replying:

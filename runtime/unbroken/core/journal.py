@@ -317,7 +317,15 @@ class Journal:
         Returns:
             The new `heard`; it never goes back.
         """
-        position = min(self.sent_at(now - lag), self.position)
+        return self.acknowledge_at(self.sent_at(now - lag))
+
+    def acknowledge_at(self, position: int) -> int:
+        """The end of a user's turn was acknowledged, of which what was sent up to a position can be part; see `acknowledge`.
+
+        Returns:
+            The new `heard`; it never goes back.
+        """
+        position = min(position, self.position)
         if position > self.heard:
             gap = self.quiet_gap_before(position, shortest=_TURN_GAP)
             if gap is None:

@@ -190,7 +190,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     history_bound: int = 500
     event_bound: int = 8 * 1024 * 1024
     consumer_patience: float = 30.0
-    spare: Spare = "auto"
+    spare: Spare = "never"
     spare_age: float = 20.0
     empty_turns: int = 3
     nudge: str | None = "(The line was cut for a moment. Please go on.)"

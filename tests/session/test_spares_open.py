@@ -58,7 +58,8 @@ async def call(
     async with stage(**hosts) as it:
         monkeypatch.setattr(registry, "load", lambda group, name: it.provider)
         async with unbroken.Runtime(transport=it.transport, fleet=fleet, random=lambda: 0.5) as runtime:
-            seen = Seen(runtime.open([it.target(host) for host in hosts], settings=settings), it)
+            route = [it.target(host) for host in hosts]
+            seen = Seen(runtime.open(route, settings=settings or Settings(spare="auto")), it)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(seen.listen)
                 await anyio.sleep(1)

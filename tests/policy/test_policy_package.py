@@ -34,8 +34,8 @@ from unbroken.testing import virtual
 from unbroken.testing.service import serve
 from unbroken_gemini.testing import simulator
 
-# a quota that is spent for 7 s; a model that keeps failing, whether or not a spare takes one of the strikes; and the gateway,
-# which drains its lines
+# a quota that is spent for 7 s; a model that keeps failing, whether or not a spare takes one of the strikes; and the
+# gateway, which drains its lines
 FAULTS = ["http-429:7@1s", "reset@2s", "1011@30sx5", "4410:drained@80s"]
 
 

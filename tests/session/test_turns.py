@@ -6,9 +6,9 @@ import random
 
 import anyio
 import pytest
+from tests.session.stage import Call, Script, stage
 
 import unbroken
-from tests.session.stage import Call, Script, stage
 from unbroken import registry
 from unbroken.core.fleet import Fleet
 

@@ -322,7 +322,9 @@ def test_a_target_in_its_cool_down_is_left_for_another() -> None:
     alone = DECIDE(fault("server"), situation(cooling))
     assert isinstance(alone, Retry)
     assert alone.after == 40.0
-    assert short(DECIDE(fault("server"), situation(cooling, patience_left=39.0))) == "escalate"
+    assert DECIDE(fault("server"), situation(cooling, patience_left=39.0)).rule == "rest-resume", "it asks once itself"
+    failed = target(0, tried=2, usable_after=40.0)
+    assert short(DECIDE(fault("server"), situation(failed, patience_left=39.0))) == "escalate"
 
 
 @pytest.mark.parametrize(

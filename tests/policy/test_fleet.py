@@ -11,8 +11,9 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from unbroken.core import breaker as breakers
 from unbroken.core.budget import COST, PER_SECOND, REFUND, TOKENS, RetryBudget
 from unbroken.core.first import First, first_target
-from unbroken.core.fleet import Fleet
-from unbroken.decisions import Closure, Facts, Fault, FaultKind, Phase, Situation, TargetState
+from unbroken.core.fleet import LONGEST_REST, Fleet
+from unbroken.core.policy import DefaultPolicy
+from unbroken.decisions import Closure, Facts, Fault, FaultKind, Phase, Retry, Situation, TargetState, action_of
 from unbroken.errors import ConfigError
 from unbroken.messages import Permit
 
@@ -296,10 +297,40 @@ def test_faults_of_one_session_say_nothing_to_the_others(kind: FaultKind) -> Non
 def test_a_model_that_is_not_served_is_left_alone_by_those_who_have_another() -> None:
     fleet = Fleet()
     note(fleet, "model", phase="setup", now=5.0)
-    situation = fleet.view(Situation(now=6.0, targets=STATES))
+    situation = fleet.view(Situation(now=6.0, targets=STATES, attempt=0))
     assert first_target(situation) == First(target=1, because="p/a is not to be dialled for now, as it told other sessions.")
-    alone = fleet.view(Situation(now=6.0, targets=(A,)))
+    alone = fleet.view(Situation(now=6.0, targets=(A,), attempt=0))
     assert first_target(alone) == First(), "its refusal says what to do"
+    elsewhere = fleet.view(Situation(now=6.0, targets=STATES, current=1))
+    assert elsewhere.targets[0].usable_after == 305.0, "who is elsewhere does not go there"
+
+
+def test_a_model_that_is_not_served_to_one_session_is_not_lost_to_those_that_are_on_it() -> None:
+    fleet = Fleet()
+    note(fleet, "model", phase="setup", now=5.0)
+    for targets in ((A,), STATES):
+        situation = fleet.view(Situation(now=6.0, targets=targets, has_handle=True, useful=True))
+        decision = DefaultPolicy().decide(Fault(kind="network", rule="reset"), situation)
+        assert isinstance(decision, Retry)
+        assert (decision.after, decision.carry) == (0.0, "handle")
+    waiting = fleet.admit(A, at=5.0, now=5.0)
+    fail(fleet, 9, now=5.0)
+    assert fleet.begin(waiting, 5.0).not_before < 10.0, "nor are they put off by it, only by the breaker"
+
+
+@pytest.mark.parametrize("kind", ["server", "quota"])
+def test_no_word_to_one_session_ends_the_others_calls_or_keeps_them_away_for_long(kind: FaultKind) -> None:
+    fleet = Fleet()
+    note(fleet, kind, retry_after=86_400.0)
+    assert view(fleet)[0].usable_after == LONGEST_REST
+    reset = Fault(kind="network", rule="reset")
+    cut = fleet.view(Situation(targets=(msgspec.structs.replace(A, tried=1),), has_handle=True))
+    decision = DefaultPolicy().decide(reset, cut)
+    assert (decision.rule, action_of(decision)) == ("rest-resume", "retry")
+    again = fleet.view(Situation(targets=(msgspec.structs.replace(A, tried=2),), attempt=2, has_handle=True))
+    assert action_of(DefaultPolicy().decide(reset, again)) == "escalate", "it has asked"
+    told = Fault(kind=kind, rule="r", retry_after=86_400.0)
+    assert action_of(DefaultPolicy().decide(told, cut)) == "escalate", "it was told itself"
 
 
 # -- what history tells ---------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from unbroken.decisions import Closure, Fault, FaultKind, Situation, TargetState
 from unbroken.errors import ConfigError
 from unbroken.messages import Permit
 
-__all__ = ["NOT_SERVED", "QUOTA_COOL_DOWN", "RATE_COOL_DOWN", "Fleet", "cool_down", "is_retry"]
+__all__ = ["LONGEST_REST", "NOT_SERVED", "QUOTA_COOL_DOWN", "RATE_COOL_DOWN", "Fleet", "cool_down", "is_retry"]
 
 QUOTA_COOL_DOWN: Final = 60.0
 """Seconds for which a spent quota is left alone where the peer names no time; Gemini's quotas are per minute."""
@@ -23,8 +23,13 @@ RATE_COOL_DOWN: Final = 5.0
 """The same for a rate that refills by itself, which a rule says by its action "retry"."""
 
 NOT_SERVED: Final = 300.0
-"""Seconds for which new sessions with another target leave one alone whose model is not served: each would lose a
-handshake there, and a retired model does not come back."""
+"""Seconds for which sessions that could go elsewhere leave a target alone whose model is not served: each would lose a
+handshake there, and a retired model does not come back. It keeps no session from the target that it is on: another one may
+have been refused for its own key or its own configuration."""
+
+LONGEST_REST: Final = 300.0
+"""Seconds for which what one session was told keeps the others from a target at most. One that asked to be left alone for a
+day is asked again by somebody within minutes, since nothing else would ever show that it is well."""
 
 _OF_THE_TARGET: Final[frozenset[FaultKind]] = frozenset({"server", "hung", "network", "protocol", "unknown"})
 """Faults that say something about a target to every session; the others are of one session, its setup or its quota."""
@@ -45,11 +50,12 @@ def cool_down(fault: Fault) -> float:
 class _Known:
     """What is known of one target."""
 
-    __slots__ = ("breaker", "failed_at", "proven", "usable_after", "well_at")
+    __slots__ = ("breaker", "failed_at", "proven", "served_after", "usable_after", "well_at")
 
     def __init__(self) -> None:
         self.breaker = CircuitBreaker()
         self.usable_after = 0.0
+        self.served_after = 0.0
         self.proven = False
         self.well_at = self.failed_at = -1.0
 
@@ -120,16 +126,16 @@ class Fleet:
         known = self._known(target.name)
         if fault.kind == "quota":
             group = target.quota_group
-            self._quotas[group] = max(self._quotas.get(group, 0.0), now + cool_down(fault))
+            self._quotas[group] = max(self._quotas.get(group, 0.0), now + min(cool_down(fault), LONGEST_REST))
         if fault.kind == "model" and fault.confidence >= SURE:
-            known.usable_after = max(known.usable_after, now + NOT_SERVED)
+            known.served_after = max(known.served_after, now + NOT_SERVED)
         if fault.kind not in _OF_THE_TARGET:
             if fault.kind not in _SAYS_NOTHING and closure.phase in ("setup", "live"):
                 known.breaker.answered(now)
             return
         known.failed_at = now
         if fault.retry_after is not None:
-            known.usable_after = max(known.usable_after, now + fault.retry_after)
+            known.usable_after = max(known.usable_after, now + min(fault.retry_after, LONGEST_REST))
         if not closure.facts.healthy:
             known.breaker.failed(now, was_up=closure.phase == "live")
             if known.breaker.state(now) != "closed" or known.usable_after > now:
@@ -145,6 +151,7 @@ class Fleet:
         known = self._known(target.name)
         known.breaker.healthy()
         known.usable_after = min(known.usable_after, now)
+        known.served_after = min(known.served_after, now)
         known.proven, known.well_at = True, now
         self._budget.succeeded(now)
 
@@ -172,16 +179,18 @@ class Fleet:
         """Adds to a session's situation what the runtime knows of its targets."""
         now = situation.now
         self._quotas = {group: until for group, until in self._quotas.items() if until > now}
-        targets = tuple(self._seen(state, now, retry=is_retry(state, situation)) for state in situation.targets)
+        targets = tuple(self._seen(state, situation) for state in situation.targets)
         return msgspec.structs.replace(situation, targets=targets, retries_left=self._budget.left(now))
 
-    def _seen(self, state: TargetState, now: float, *, retry: bool) -> TargetState:
-        known = self._known(state.name)
+    def _seen(self, state: TargetState, situation: Situation) -> TargetState:
+        now, known = situation.now, self._known(state.name)
         breaker = known.breaker.state(now)
         opens = known.breaker.opens(now) if breaker != "closed" else 0.0
         earliest = max(known.usable_after, self._quotas.get(state.quota_group, 0.0), opens if opens > now else 0.0)
+        if not situation.attempt or state.index != situation.current:
+            earliest = max(earliest, known.served_after)
         turn = self._dials(state.endpoint).turn(max(now, earliest))
-        backlog = turn - max(now, earliest) + (self._budget.wait(now) if retry else 0.0)
+        backlog = turn - max(now, earliest) + (self._budget.wait(now) if is_retry(state, situation) else 0.0)
         return msgspec.structs.replace(
             state, failures=known.breaker.failures, breaker=breaker, usable_after=earliest, backlog=backlog
         )
@@ -236,7 +245,7 @@ class Fleet:
             now. Many links are being dialled, or the target rests.
         """
         known = self._known(target.name)
-        rests = max(known.usable_after, self._quotas.get(target.quota_group, 0.0)) > now
+        rests = max(known.usable_after, known.served_after, self._quotas.get(target.quota_group, 0.0)) > now
         if rests or known.breaker.state(now) != "closed" or not self._dials(target.endpoint).is_calm(now):
             return None
         return self.begin(self.admit(target, at=now, now=now), now)

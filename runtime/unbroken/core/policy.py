@@ -9,6 +9,7 @@ session escalates, so that no path goes on for ever; a planned end uses up no re
   had come, 50 ms are enough, unless its end was a planned one: planned ends in a row come from links that were too young
   for it.
 * `Retry-After` and cool-downs are floors for their target. Up to 5 s are waited for; beyond that another target is taken.
+  A floor beyond the session's patience that others were told of is no end of a call which was well there: it dials once.
 * A target whose breaker is open is left at once where there is another to go to, and probed where there is none: the runtime
   dials it once after 1, 2, 4, then every 5 s, and a probe that comes up lets the others in, in turn.
 * No session moves to a target that has not what the session's configuration needs, or no room for its history.
@@ -162,8 +163,16 @@ class _Asked(msgspec.Struct, frozen=True):
             floor = max(floor, cool_down(self.fault))
         if max(floor, here.backlog) > min(max(after, _LONGEST), situation.patience_left):
             elsewhere = self._by(_LATER)._elsewhere()
-            return elsewhere or (self._retry(max(after, floor)) if floor <= situation.patience_left else None)
+            if elsewhere is not None or floor > situation.patience_left:
+                return elsewhere or self._asking_itself(after)
         return self._retry(max(after, floor))
+
+    def _asking_itself(self, after: float) -> Decision | None:
+        """What other sessions were told does not end a call that was well here until now: it asks once."""
+        own = cool_down(self.fault) if self.kind == "quota" else self.fault.retry_after or 0.0
+        if self.here.tried > 1 or own > self.situation.patience_left:
+            return None
+        return self._by(msgspec.structs.replace(self.step, id=_ASKS.id, because=_ASKS.because))._retry(max(after, own))
 
     def _by(self, step: Step) -> _Asked:
         return msgspec.structs.replace(self, step=step)
@@ -248,6 +257,12 @@ _LATER: Final = Step(
     id="busy-failover",
     act="fail over",
     because="The target is not to be dialled for a while; the conversation moves to {target} {when}, {carry}.",
+)
+_ASKS: Final = Step(
+    id="rest-resume",
+    act="resume",
+    because="Other sessions were told to leave it alone for longer than this one can wait, so it asks once; {target} is"
+    " dialled {when}, {carry}.",
 )
 
 _BY_RULE: Final = {

@@ -88,6 +88,7 @@ class Client:
         return Sample(
             now=now,
             path=socket.path(),
+            offered=self.index * len(FRAME),
             unsent=socket.buffered,
             silent_for=now - socket.last_received,
             slowest_pong=socket.slowest_pong,

@@ -95,6 +95,8 @@ class Link:
         """What is sent may still reach the peer; false from the begin of the link's end."""
         self.index = 0
         """The number of the next client message; the setup is 0."""
+        self.offered = 0
+        """Bytes of messages that were given to be sent."""
         self.paused = False
         """It does not read: the application does not take its events."""
         self._transport = transport
@@ -157,6 +159,7 @@ class Link:
         return Sample(
             now=now,
             path=socket.path(),
+            offered=self.offered,
             unsent=socket.buffered,
             silent_for=now - socket.last_received,
             slowest_pong=socket.slowest_pong,
@@ -181,6 +184,7 @@ class Link:
         """
         index = self.index
         self.index = index + 1
+        self.offered += len(message)
         if self._socket is not None:
             self._socket.send(message)
         return index

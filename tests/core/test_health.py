@@ -40,6 +40,7 @@ class Watch:
         retransmits: int = 0,
         unsent: int = 0,
         kernel_unsent: int = 0,
+        offered: int = 0,
         silent_for: float = 0.0,
         slowest_pong: float | None = None,
         paused: bool = False,
@@ -60,6 +61,7 @@ class Watch:
             Sample(
                 now=self.now,
                 path=seen if path else None,
+                offered=offered,
                 unsent=unsent,
                 silent_for=silent_for,
                 slowest_pong=slowest_pong,
@@ -196,7 +198,7 @@ def test_nothing_but_silence_leads_to_a_condemnation(looks: list[tuple[float, in
 def test_a_peer_that_takes_nothing_and_says_nothing_is_condemned() -> None:
     watch = Watch()
     judged = [
-        watch.look(unacked=0, since_ack=0.2, kernel_unsent=1000 * number, silent_for=STEP * number)
+        watch.look(unacked=0, since_ack=0.2, kernel_unsent=1000 * number, offered=929 * number, silent_for=STEP * number)
         for number in range(1, int(UNREAD / STEP) + 4)
     ]
     assert judged[10].health == "well"
@@ -205,7 +207,7 @@ def test_a_peer_that_takes_nothing_and_says_nothing_is_condemned() -> None:
     assert judged[-1].because == "82000 bytes wait here, and for 4.0 s the peer has taken nothing and said nothing"
 
 
-@pytest.mark.parametrize("life", ["takes", "acknowledges", "speaks", "paused", "nothing waits"])
+@pytest.mark.parametrize("life", ["takes", "takes all but the last", "acknowledges", "speaks", "paused", "nothing waits"])
 def test_a_peer_that_does_anything_at_all_is_not(life: str) -> None:
     watch = Watch()
     for number in range(1, 400):
@@ -214,7 +216,14 @@ def test_a_peer_that_does_anything_at_all_is_not(life: str) -> None:
         judged = watch.look(
             unacked=0,
             since_ack=0.2,
-            unsent=0 if life == "nothing waits" else 500 if life == "takes" and number % 60 == 0 else 1000 + number,
+            offered=929 * number if life == "takes all but the last" else 0,
+            unsent=1000
+            if life == "takes all but the last"
+            else 0
+            if life == "nothing waits"
+            else 500
+            if life == "takes" and number % 60 == 0
+            else 1000 + number,
             silent_for=0.0 if life == "speaks" and number % 60 == 0 else STEP * number,
             paused=life == "paused",
         )

@@ -115,6 +115,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     Attributes:
         now: when, seconds on the session's clock.
         path: the kernel's view; None: platform or transport cannot tell, so the first rule has nothing to go by.
+        offered: bytes that were given to be sent so far, as a running count.
         unsent: bytes that this process holds and the kernel has not taken.
         silent_for: seconds since the last byte came from the peer, pongs included.
         slowest_pong: the longest that an answer to a ping took on this connection, seconds; None: none came yet.
@@ -124,6 +125,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     now: float
     path: PathSample | None = None
+    offered: int = 0
     unsent: int = 0
     silent_for: float = 0.0
     slowest_pong: float | None = None
@@ -274,7 +276,8 @@ class Detector:
 
     def _watch_reading(self, sample: Sample, before: Sample, elapsed: float, *, moved: bool) -> None:
         held, path = _held(before), sample.path
-        stuck = 0 < held <= _held(sample) and not moved and sample.silent_for >= elapsed and not sample.paused
+        kept = _held(sample) - held >= sample.offered - before.offered  # all of it; frames are longer than what is in them
+        stuck = held > 0 and kept and not moved and sample.silent_for >= elapsed and not sample.paused
         if stuck and (path is None or not path.unacked or path.full):
             self._unread += min(elapsed, _LONG_STEP)
         else:

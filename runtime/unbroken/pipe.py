@@ -191,7 +191,7 @@ class AudioPipe(Actor[Replay]):
                     outcome = self.conversation.on_event(event, link=link, now=now, heard=self.journal.heard)
                     self._come(outcome, now)
                     if isinstance(event, ToolCall | ToolCallCancelled):
-                        self._gate(outcome, link, now)
+                        self._gate(link, now)
                     if type(event) is UserTranscript:
                         self.continuity.transcribed(now=now, round_trip=self._round_trip)
                         self._unanswered()
@@ -404,13 +404,11 @@ class AudioPipe(Actor[Replay]):
         because = f"{count} turns in a row."
         self._post(Judged(link=self._link.number, because=because, cause="empty_turns"))
 
-    def _gate(self, outcome: Outcome, link: int, now: float) -> None:
+    def _gate(self, link: int, now: float) -> None:
         """Holds the user's audio while a tool call is pending on this link, where the model takes none then."""
-        if any(type(event) is ToolCall for event in outcome.events):
-            self._tell("tool_called")
-        elif not self.conversation.ledger.waits_for(link):
-            self._tell("tools_done")
-        if not self._profile.input_in_tool_call and self.conversation.ledger.waits_for(link):
+        pending = bool(self.conversation.ledger.waits_for(link))
+        self._tell("tool_called" if pending else "tools_done")
+        if pending and not self._profile.input_in_tool_call:
             self.outbox.hold_audio(_IN_TOOL_CALL)
         else:
             self.outbox.release_audio(_IN_TOOL_CALL)

@@ -254,6 +254,14 @@ def test_each_deadline_of_the_conversation_has_a_name_of_its_own(overdue: Input,
     assert ended_for(overdue, replying=replying) == cause
 
 
+@pytest.mark.parametrize("state", [s for s in State if s in LIVE])
+@pytest.mark.parametrize("happened", [I.SPEECH_ENDED, I.TURN_ENDED])
+def test_a_sign_that_has_to_come_is_asked_for(state: State, happened: Input) -> None:
+    machine = in_state(state)
+    commands = machine.feed(happened, 100.0)
+    assert (machine.checkpoint().timers.get(I.SIGN_OVERDUE) == 100.0 + D.sign) is (C.PING in commands)
+
+
 def test_a_tool_call_that_the_model_withdrew_is_waited_for_no_longer() -> None:
     machine = in_state(S.IN_TOOL_CALL)
     machine.feed(I.TOOLS_DONE, 1.0)

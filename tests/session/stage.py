@@ -97,6 +97,8 @@ def _event(key: str, value: Any) -> list[WireEvent]:
             return [GoAway(time_left=value)]
         case "tool":
             return [ToolCall(call_id=value, name="look_up", arguments={"of": value})]
+        case "again":
+            return [ToolCall(call_id=f"{value} again", name="look_up", arguments={"of": value})]
         case "withdrawn":
             return [ToolCallCancelled(call_ids=(value,))]
         case "tools":

@@ -40,6 +40,7 @@ class Crossing(msgspec.Struct, frozen=True, kw_only=True):
         seq: the last item of the outbox that it holds.
         told: samples of the user's audio that cross in words.
         written_off: samples of speech that were answered before and are told by no transcript: the new context lacks them.
+        calls: how many tool calls had been issued when the handle's snapshot was taken; None: there is no handle.
     """
 
     carry: Carry = "nothing"
@@ -49,6 +50,7 @@ class Crossing(msgspec.Struct, frozen=True, kw_only=True):
     seq: int = 0
     told: int = 0
     written_off: int = 0
+    calls: int | None = None
 
 
 class _Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +60,7 @@ class _Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     handle: Secret
     position: int
     seq: int
+    calls: int
 
 
 class Continuity:
@@ -184,7 +187,13 @@ class Continuity:
         position = self.journal.snapshot(event.consumed_index)
         if event.handle is None or (self._seeded and not self._seed_survives):
             return
-        self._snapshot = _Snapshot(target=self._target, handle=event.handle, position=position, seq=self._acknowledged)
+        self._snapshot = _Snapshot(
+            target=self._target,
+            handle=event.handle,
+            position=position,
+            seq=self._acknowledged,
+            calls=self.conversation.ledger.count,
+        )
         self._forget()
 
     def _forget(self) -> None:
@@ -240,7 +249,8 @@ class Continuity:
         """
         handle = self.handle_for(target, now=now) if carry == "handle" else None
         if handle is not None and self._snapshot is not None:
-            self._crossing = Crossing(carry="handle", handle=handle, known=self._snapshot.position, seq=self._snapshot.seq)
+            held = self._snapshot
+            self._crossing = Crossing(carry="handle", handle=handle, known=held.position, seq=held.seq, calls=held.calls)
             return self._crossing
         self._snapshot = None
         told = self.conversation.told
@@ -281,7 +291,9 @@ class Continuity:
         self._transcribed = 0
         self.journal.begin_link(link, plan.start)
         self.journal.settle(plan)
-        self.conversation.begin_link(link, known=plan.known, start=plan.start, carry=way.carry, open_turn=plan.lost > 0)
+        self.conversation.begin_link(
+            link, known=plan.known, start=plan.start, carry=way.carry, open_turn=plan.lost > 0, calls=way.calls
+        )
         self._written.clear()
         self.outbox.rewind(plan.start, way.seq)
         self._mark_again(plan)
@@ -329,9 +341,8 @@ class Continuity:
         return ms(self.journal.speech_between(waited, begin), self.journal.rate)
 
     def lost_calls(self, link: int) -> tuple[ToolCall, ...]:
-        """Returns the calls in flight that a link did not issue."""
-        unknown = self.conversation.ledger.unknown_to(link)
-        return tuple(call for call in self.conversation.tools_in_flight if call.call_id in unknown)
+        """Returns the calls that a resumed session may still hold for pending, though nobody will answer them there."""
+        return self.conversation.ledger.left_pending(link)
 
     def spoken_since(self, position: int) -> bool:
         """Says whether there is speech in the user's audio from a position on."""

@@ -207,7 +207,9 @@ class Conversation:
         self.reply_owed = True
         return (self._end_reply("cut", now),)
 
-    def begin_link(self, link: int, *, known: int, start: int, carry: Carry, open_turn: bool = False) -> None:
+    def begin_link(
+        self, link: int, *, known: int, start: int, carry: Carry, open_turn: bool = False, calls: int | None = None
+    ) -> None:
         """Another link is current. What the user says again leaves the history.
 
         Args:
@@ -216,6 +218,7 @@ class Conversation:
             start: from here the audio is sent (`Plan.start`).
             carry: how the conversation crossed.
             open_turn: keep the turn that the user had not finished: not all of its audio is replayed (`Plan.lost`).
+            calls: see `ToolLedger.begin_link`.
         """
         if self._link:
             kept = [said for said in self._turns if _stands(said, start, open_turn=open_turn)]
@@ -227,7 +230,7 @@ class Conversation:
         self._unplaced.clear()
         self._speaking = self._swallow = self._generated = self._said = False
         self.empty_turns = 0
-        self.ledger.begin_link(link, known=known, told=carry == "history")
+        self.ledger.begin_link(link, known=known, told=carry == "history", calls=calls)
 
     # -- What the application says ------------------------------------------------------------------------------------
 

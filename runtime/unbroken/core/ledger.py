@@ -26,10 +26,24 @@ class Placed(Protocol):
 class _Entry:
     """One call, under every id that it was given."""
 
-    __slots__ = ("again", "call", "cancelled", "delivered", "key", "link", "position", "result", "settled", "wire_id")
+    __slots__ = (
+        "again",
+        "call",
+        "cancelled",
+        "delivered",
+        "key",
+        "link",
+        "number",
+        "position",
+        "result",
+        "settled",
+        "wire_id",
+    )
 
-    def __init__(self, call: ToolCall, *, link: int, wire_id: str, key: bytes) -> None:
+    def __init__(self, call: ToolCall, *, number: int, link: int, wire_id: str, key: bytes) -> None:
         self.call = call
+        self.number = number
+        """Its place among all calls of the session, from 1."""
         self.key = key
         self.link = link
         """The link that issued it last."""
@@ -52,9 +66,13 @@ class ToolLedger:
     Args:
         bound: calls that are remembered. Beyond it the oldest that are settled or cancelled are forgotten; those that are in
             flight stay, however many they are.
+
+    Attributes:
+        count: calls that were ever issued, each once however often it was issued again.
     """
 
     def __init__(self, *, bound: int = 256) -> None:
+        self.count: int = 0
         self._bound = bound
         self._entries: list[_Entry] = []
         self._by_id: dict[str, _Entry] = {}
@@ -77,7 +95,8 @@ class ToolLedger:
         while app_id in self._by_id:
             app_id = f"{app_id}~{link}"
         shown = call if app_id == call.call_id else msgspec.structs.replace(call, call_id=app_id)
-        entry = _Entry(shown, link=link, wire_id=call.call_id, key=key)
+        self.count += 1
+        entry = _Entry(shown, number=self.count, link=link, wire_id=call.call_id, key=key)
         self._entries.append(entry)
         self._by_id[app_id] = entry
         self._prune()
@@ -145,16 +164,17 @@ class ToolLedger:
                     cancelled.append(entry.call.call_id)
         return tuple(cancelled)
 
-    def begin_link(self, link: int, *, known: int, told: bool) -> None:
+    def begin_link(self, link: int, *, known: int, told: bool, calls: int | None = None) -> None:
         """Another link is current.
 
         Args:
             link: its number.
             known: up to here its context holds the user's audio: what was called after that may be called again.
             told: its history tells every answer that was delivered, so they need not be delivered again.
+            calls: what `count` was when its snapshot was taken, so that it knows of no later call; None: it has none.
         """
         for entry in self._entries:
-            rolled_back = entry.position is None or entry.position > known
+            rolled_back = entry.position is None or entry.position > known or (calls is not None and entry.number > calls)
             entry.again = not entry.cancelled and (entry.result is None or not entry.settled or rolled_back)
             if told and entry.delivered:
                 entry.delivered = link
@@ -177,6 +197,14 @@ class ToolLedger:
             entry.call.call_id
             for entry in self._entries
             if entry.link == link and entry.delivered != link and not entry.cancelled
+        )
+
+    def left_pending(self, link: int) -> tuple[ToolCall, ...]:
+        """The calls that links before this one issued and were never given the answer of, there may be one by now or not."""
+        return tuple(
+            entry.call
+            for entry in self._entries
+            if entry.link != link and entry.delivered != entry.link and not (entry.settled or entry.cancelled)
         )
 
     def unknown_to(self, link: int) -> tuple[str, ...]:

@@ -269,7 +269,7 @@ class AudioPipe(Actor[Replay]):
     def _release(self, link: Link, now: float) -> None:
         self._released = True
         account = self.continuity.account
-        if self.continuity.owed and self._nudge:
+        if self.continuity.owed and self._nudge and not self.outbox.holds:
             # no turn of the user's: a model that chooses not to go on is no reason to end the link
             link.send(link.connection.text(UserText(text=self._nudge)))
         elif self.continuity.spoken_since(account.replay_position) and not self._speech.speaking:
@@ -290,8 +290,8 @@ class AudioPipe(Actor[Replay]):
             send = self.outbox.next(self.journal.end, limit=max(1, allowed))
             if send is None:
                 self._paced_from = None
-                if not self._released and self.outbox.position >= self.journal.end:
-                    self._release(link, now)
+                if not self._released and (self.outbox.holds or self.outbox.position >= self.journal.end):
+                    self._release(link, now)  # what a tool call keeps back waits for that, and no longer for the link
                 return
             if isinstance(send, AudioSpan):
                 if lost := self.continuity.overflowed():

@@ -253,3 +253,31 @@ def test_repr() -> None:
     assert repr(ledger) == "<ToolLedger 0 calls, pending: none>"
     shown(ledger, call("1"), link=1)
     assert repr(ledger) == "<ToolLedger 1 call, pending: weather>"
+
+
+def test_a_call_that_its_link_was_never_answered_stays_pending_there_though_it_was_answered_meanwhile() -> None:
+    ledger = ToolLedger()
+    result = answered(ledger, call(), link=1)
+    ledger.begin_link(2, known=0, told=False, calls=1)
+    assert [entry.call_id for entry in ledger.left_pending(2)] == ["1"]
+    ledger.deliver(result, link=2)
+    assert [entry.call_id for entry in ledger.left_pending(2)] == ["1"], "in words, which the call's own session cannot know"
+
+
+def test_a_call_that_was_answered_on_its_link_or_withdrawn_is_left_pending_nowhere() -> None:
+    ledger = ToolLedger()
+    ledger.deliver(answered(ledger, call("1"), link=1), link=1)
+    shown(ledger, call("2", name="time"), link=1)
+    ledger.cancel(["2"], link=1)
+    ledger.begin_link(2, known=0, told=False, calls=0)
+    assert ledger.left_pending(2) == ()
+
+
+@pytest.mark.parametrize(("calls", "again"), [(0, True), (1, False)])
+def test_a_settled_call_may_come_again_where_the_snapshot_is_older_though_nobody_spoke(calls: int, again: bool) -> None:
+    ledger = ToolLedger()
+    ledger.deliver(answered(ledger, call("1"), link=1), link=1)
+    ledger.reply_completed(0)
+    ledger.begin_link(2, known=0, told=False, calls=calls)
+    event = shown(ledger, call("9"), link=2)
+    assert isinstance(event, ToolResult if again else ToolCall)

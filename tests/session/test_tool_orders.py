@@ -141,6 +141,64 @@ async def test_every_order_on_a_script(
         assert "result" in it.calls[1].other[0], "before anything else"
 
 
+@pytest.mark.parametrize("cut", [None, "before the result", "before the result, issued again"])
+async def test_what_is_said_during_a_call_waits_at_the_gate_and_goes_in_order(
+    cut: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    came: list[str] = []
+
+    async def listens(call: Call) -> None:
+        while True:
+            message = await call.take()
+            (kind,) = message
+            if kind != "audio":
+                came.append(f"{kind} after {len(call.heard)}")
+
+    async def calls(call: Call) -> None:
+        call.say(ready=True)
+        call.say(handle="h")
+        await call.take()
+        call.say(tool="weather")
+        if cut is None:
+            await listens(call)
+        await anyio.sleep(2)
+        assert not call.heard
+        call.socket.abort()
+
+    async def goes_on(call: Call) -> None:
+        call.say(ready=True)
+        if cut == "before the result, issued again":
+            call.say(again="weather")
+        await listens(call)
+
+    async with stage(one=[calls, goes_on]) as it:
+        it.profile = msgspec.structs.replace(it.profile, input_in_tool_call=False)
+        async with talk(it, monkeypatch=monkeypatch) as session:
+            await session.send_text("What is the weather?")
+            asked = await until(session, ToolCall)
+            await speak(session, speech(300))
+            await session.send_text("Well?")
+            await speak(session, speech(200))
+            await anyio.sleep(0.1)
+            assert not any(call.heard for call in it.calls)
+            if cut is not None:
+                await until(session, Recovered)
+                await anyio.sleep(1)
+            await session.send_tool_result(asked, ANSWER)
+            await anyio.sleep(2)
+            await session.send_text("Thanks.")
+            await anyio.sleep(1)
+    first, last = len(speech(300)), len(speech(500))
+    said = {
+        None: ["result after 0", f"text after {first}", f"text after {last}"],
+        "before the result": ["text after 0", f"text after {first}", f"context after {last}", f"text after {last}"],
+        "before the result, issued again": ["text after 0", "result", f"text after {first}", f"text after {last}"],
+    }
+    came = ["result" if cut and entry.startswith("result") and int(entry.split()[-1]) <= 3200 else entry for entry in came]
+    assert came == said[cut], "only what was under way when the call came may have passed it"
+    assert bytes(it.calls[-1].heard) == speech(300) + speech(200)
+
+
 MODELS = ("gemini-3.8-live", "gemini-3.1-flash-live-preview", "gemini-2.5-flash-native-audio-preview-12-2025")
 CONFIG = {
     "response_modalities": ["AUDIO"],
@@ -174,7 +232,10 @@ async def test_every_order_on_the_simulated_service(cut: Cut, carry: str, model:
             with anyio.fail_after(120):
                 await until(session, unbroken.Connected)
                 await speak(session, quiet(300) + speech(900) + quiet(900))
-                calls = await application(session, cut, seen)
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(speak, session, quiet(60_000))  # an open microphone, also while a call is pending
+                    calls = await application(session, cut, seen)
+                    tasks.cancel_scope.cancel()
         report = service.report()
     assert len(calls) == 1, "a tool is called once"
     by_link = {link.number: link for link in report.links}

@@ -170,7 +170,8 @@ async def test_a_documented_end_is_met_at_a_quiet_moment(monkeypatch: pytest.Mon
     async with stage(one=[talks, talks]) as it:
         it.profile = msgspec.structs.replace(it.profile, lifetime=600.0)
         monkeypatch.setattr(registry, "load", lambda group, name: it.provider)
-        async with unbroken.connect(it.target(), transport=it.transport) as session:
+        settings = Settings(spare="auto")
+        async with unbroken.connect(it.target(), settings=settings, transport=it.transport) as session:
             seen = Seen(session, it)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(seen.listen)

@@ -37,7 +37,8 @@ async def hangs(call: Call) -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 async def test_whoever_goes_at_whatever_moment_others_can_dial(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    dice, scripts = random.Random(seed), [short, 503, hangs, 503, well]
+    dice = random.Random(seed)
+    scripts: list[Script | int] = [short, 503, hangs, 503, well]
     calm = False
 
     def on_dial() -> Script | int:

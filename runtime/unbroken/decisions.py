@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -29,6 +29,7 @@ __all__ = [
     "Situation",
     "TargetState",
     "action_of",
+    "printable",
 ]
 
 Phase = Literal["dial", "tls", "upgrade", "setup", "live"]
@@ -103,12 +104,22 @@ CAUSES: tuple[Cause, ...] = get_args(Cause)
 ACTIONS: tuple[Action, ...] = get_args(Action)
 
 
+_WORDS: Final = 1000
+"""Characters that are kept of what a peer says of an end."""
+
+
+def printable(text: str) -> str:
+    """Returns a text that may come from anybody as one line, with a blank for each character that cannot be printed."""
+    return text if text.isprintable() else "".join(sign if sign.isprintable() else " " for sign in text)
+
+
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
     """How one WebSocket ended, as its transport saw it.
 
     Attributes:
         code: the close code of RFC 6455 section 7.4 that the peer sent; None: no close frame came.
-        reason: the peer's reason, at most 123 bytes; or this side's words where the peer said nothing.
+        reason: the peer's reason, or this side's words where the peer said nothing. A close frame has room for 123 bytes;
+            whatever it came in, it is one line of at most 1000 characters here, without anything that a terminal obeys.
         http_status: status of a refused upgrade; None: the upgrade was not refused by a status.
         retry_after: seconds the peer asked to wait (``Retry-After``, seconds or date); None: it did not ask.
         cause: what ended it on this side; None: the peer said why itself.
@@ -124,6 +135,10 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     cause: Cause | None = None
     sent_by_us: bool = False
     confirmed: bool = True
+
+    def __post_init__(self) -> None:
+        if len(self.reason) > _WORDS or not self.reason.isprintable():
+            msgspec.structs.force_setattr(self, "reason", printable(self.reason[:_WORDS]))
 
     def describe(self) -> str:
         """Returns one line for people: ``close 1011 "Internal error encountered."``, ``HTTP 503``, ``reset``."""

@@ -29,9 +29,6 @@ LinkMessage: TypeAlias = LinkStep | LinkUp
 _BATCH = 64
 """Messages that are taken without a turn of the loop: a flood must not starve the other tasks."""
 
-_WORDS: Final = 1000
-"""Characters that are kept of what a provider says in a message; a close frame has no room for more than 123 bytes."""
-
 _OVERDUE: Final[Mapping[str, Cause]] = {
     "credential": "credential_deadline",
     "dial": "dial_deadline",
@@ -357,7 +354,7 @@ class Link:
         raise AssertionError("unreachable")
 
     def _refused(self, fault: ProviderFault) -> Ending:
-        return Ending(code=fault.code, reason=fault.reason[:_WORDS], confirmed=False)
+        return Ending(code=fault.code, reason=fault.reason, confirmed=False)
 
     def _step(self, step: TransportStep | Phase) -> None:
         self.phase = step

@@ -220,3 +220,10 @@ def test_the_protocols_rows_need_no_provider() -> None:
 )
 def test_what_ends_with_the_peers_words_ends_as_a_sentence(reason: str, because: str) -> None:
     assert fault_of(reason, cause="malformed").because == because
+
+
+def test_what_a_peer_says_is_one_short_line_that_no_terminal_obeys() -> None:
+    escaped = Ending(code=1011, reason="one\r\ntwo \x1b]0;owned\x07\x1b[2J \udcff\u202e done")
+    assert escaped.reason == "one  two  ]0;owned  [2J    done"
+    assert Ending(reason="Überlastet … 模型").reason == "Überlastet … 模型"
+    assert len(Ending(reason="quota " * 1_000_000).reason) == 1000

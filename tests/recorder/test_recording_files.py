@@ -17,7 +17,7 @@ import pytest
 
 from unbroken.config import Deadlines, Settings
 from unbroken.core.machine import Input
-from unbroken.decisions import Closure, Ending, Fault, Retry, Situation
+from unbroken.decisions import Closure, Ending, Fault, Retry, Situation, TargetState
 from unbroken.errors import ConfigError
 from unbroken.messages import Decided
 from unbroken.recorder import Folder, Recording, file_name, header_of, replay
@@ -86,7 +86,7 @@ def test_texts_are_bounded_and_can_always_be_written() -> None:
     told = Decided(
         ask_id=1,
         closure=Closure(ending=Ending(code=4711, reason="no " * 10_000 + "\udc00")),
-        situation=Situation(),
+        situation=Situation(targets=(TargetState(name="p/one", index=0, quota_group="q", credentials="p"),)),
         fault=Fault(kind="unknown", rule="unknown", because="no " * 10_000),
         decision=Retry(because="half \ud83d"),
     )

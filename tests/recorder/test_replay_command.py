@@ -190,6 +190,45 @@ def test_what_is_no_recording_has_status_2(
     assert err in (f"unbroken: {path}: {said}\n", f"unbroken: {path} {said}\n")
 
 
+@pytest.mark.parametrize(
+    ("number", "field", "value", "why"),
+    [
+        (3, "input", ["OPEN"], "there is no input ['OPEN']"),
+        (3, "commands", [["DIAL"]], "there is no command ['DIAL']"),
+        (2, "situation", {"now": 0.0}, "there is no target 0 among targets []"),
+        (2, "first", {"target": 7}, "there is no target 7 among targets [0, 1]"),
+        (2, "first", {"target": -1}, "there is no target -1 among targets [0, 1]"),
+    ],
+)
+def test_what_nobody_recorded_is_refused(
+    number: int, field: str, value: object, why: str, call: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = call.read_bytes().splitlines()
+    lines[number] = json.dumps({**json.loads(lines[number]), field: value}).encode()
+    call.write_bytes(b"\n".join(lines))
+    status, _, said = run(call, capsys=capsys)
+    assert (status, said) == (2, f"unbroken: {call}: line {number + 1} is none of a recording: {why}\n")
+
+
+@pytest.mark.parametrize("number", [0, 3])
+def test_what_is_nested_too_deeply_is_refused(number: int, call: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = call.read_bytes().splitlines()
+    lines[number] = b'{"type":' + b"[" * 100_000
+    call.write_bytes(b"\n".join(lines))
+    assert run(call, capsys=capsys)[0] == 2
+
+
+def test_nothing_in_a_recording_is_obeyed_by_the_terminal(call: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    escape = json.dumps("\x1b]0;owned\x07\x1b[2J")[1:-1]
+    for said in ("p/one", "caller-7", "Internal error", "It broke", "server-resume"):
+        call.write_text(call.read_text().replace(said, f"{said}{escape}"))
+    for words in ([], ["--json"], ["--all"]):
+        status, lines, _ = run(call, *words, capsys=capsys, columns=200)
+        assert status in (0, 1)
+        assert "owned" in "".join(lines)
+        assert not any("\x1b" in line or "\\u001b" in line for line in lines)
+
+
 def test_an_unknown_policy_has_status_2(call: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, _, err = run("--policy", "nope", call, capsys=capsys)
     assert status == 2

@@ -16,7 +16,7 @@ import msgspec
 from unbroken.config import Settings
 from unbroken.core.first import First
 from unbroken.core.machine import Checkpoint, Command, Input, Machine, State
-from unbroken.decisions import Closure, Decision, Fault, Situation
+from unbroken.decisions import Closure, Decision, Fault, Situation, printable
 
 __all__ = [
     "FORMAT",
@@ -38,6 +38,7 @@ __all__ = [
     "Waited",
     "decode",
     "encode",
+    "parse",
     "plain",
 ]
 
@@ -264,11 +265,25 @@ def decode(line: str | bytes) -> Line:
     Raises:
         ValueError: it is none; the text says why.
     """
-    said = msgspec.json.decode(line)
+    said = parse(line)
     if isinstance(said, dict):
         said = _members(cast("dict[str, Any]", said))
     read: Line = msgspec.convert(said, Line, strict=False)
+    if isinstance(read, Started | Answered):
+        _check_place(read.situation, read.first.target if isinstance(read, Started) else read.situation.current)
     return read
+
+
+def parse(line: str | bytes) -> Any:
+    """Reads JSON that may come from anybody: what a terminal would obey is a blank in it.
+
+    Raises:
+        ValueError: it is none, or too deep.
+    """
+    try:
+        return _printable(msgspec.json.decode(line))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def plain(value: object) -> Any:
@@ -292,6 +307,18 @@ def plain(value: object) -> Any:
             return value
 
 
+def _printable(said: object) -> Any:
+    match said:
+        case str():
+            return printable(said)
+        case list():
+            return [_printable(item) for item in cast("Sequence[object]", said)]
+        case dict():
+            return {_printable(name): _printable(item) for name, item in cast("Mapping[str, object]", said).items()}
+        case _:
+            return said
+
+
 def _members(said: dict[str, Any]) -> dict[str, Any]:
     """Puts an enum's value, which is what msgspec reads, in the place of its name."""
     read = dict(said)
@@ -305,7 +332,14 @@ def _members(said: dict[str, Any]) -> dict[str, Any]:
     return read
 
 
+def _check_place(situation: Situation, target: int) -> None:
+    """Refuses a place on a route that no session can be in, before a policy is asked about it."""
+    indexes = [state.index for state in situation.targets]
+    if indexes != [*range(len(indexes))] or target not in indexes or situation.current not in indexes:
+        raise ValueError(f"there is no target {target} among targets {indexes}")
+
+
 def _member(kind: type[Enum], name: object) -> object:
-    if name not in kind.__members__:
+    if not isinstance(name, str) or name not in kind.__members__:
         raise ValueError(f"there is no {kind.__name__.lower()} {name!r}")
-    return kind[str(name)].value
+    return kind[name].value

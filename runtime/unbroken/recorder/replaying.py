@@ -28,6 +28,7 @@ from unbroken.recorder.lines import (
     Started,
     Taken,
     decode,
+    parse,
     plain,
 )
 
@@ -284,7 +285,7 @@ def header_of(text: str | bytes) -> Header:
     if not text.strip():
         raise ConfigError("it is empty, so no recording")
     try:
-        said = msgspec.json.decode(text)
+        said = parse(text)
         if said["type"] != "recording":
             raise ValueError(f"its first line is of type {said['type']!r}")
         version, writer = int(said["format"]), said["unbroken"]

@@ -61,7 +61,9 @@ def report_of(
         upto: up to which position; None: up to the last that ever came.
         replies: how many replies were finished.
     """
-    context = next((link.dialogue.context for link in reversed(links) if link.dialogue is not None), None)
+    # the newest one is not the last that connected: a connection may lie ready for long before it is set up
+    contexts = [link.dialogue.context for link in links if link.dialogue is not None]
+    context = max(contexts, key=lambda context: context.number, default=None)
     end = caller.end if upto is None else upto
     context = context or _nothing()
     spoken = (caller.speech if speech is None else speech).within(0, end)

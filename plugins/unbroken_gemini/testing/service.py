@@ -223,8 +223,9 @@ class SimulatedGemini(Simulator):
     def asked(self, link: int) -> int:
         """Returns how often the model has been asked in what the client had before: the script goes on from there."""
         mine = next(other for other in self._links if other.number == link)
-        dialogues = [other.dialogue for other in self._links if other.client == mine.client and other is not mine]
-        return next((dialogue.context.asked for dialogue in reversed(dialogues) if dialogue is not None), 0)
+        others = [other.dialogue for other in self._links if other.client == mine.client and other is not mine]
+        contexts = [dialogue.context for dialogue in others if dialogue is not None]
+        return max(contexts, key=lambda context: context.number).asked if contexts else 0
 
     def sent(self, ranges: Sequence[Range], *, link: int) -> list[Range]:
         """Takes note of what a client has sent. Returns what of it had been sent on an earlier connection."""

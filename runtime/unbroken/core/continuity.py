@@ -100,7 +100,8 @@ class Continuity:
         self._written: deque[tuple[float, int, bool]] = deque(maxlen=1024)
         self._marks: deque[tuple[int, ActivityMark]] = deque(maxlen=64)
         self._cut = False
-        self._unreported = 0.0
+        self._plan = Plan()
+        self._unreported = Account()
 
     def __repr__(self) -> str:
         held = f"a handle up to {self._snapshot.position}" if self._snapshot is not None else "no handle"
@@ -301,7 +302,7 @@ class Continuity:
         if way.carry != "handle":
             self._base, self._seeded = way.known, way.carry == "history"
         self.owed = owed and not self.outbox.waiting and not self.spoken_since(plan.start)
-        self.account = self._accounted(plan, way, link)
+        self._plan, self.account = plan, self._accounted(plan, way, link)
         return way, plan
 
     def _mark_again(self, plan: Plan) -> None:
@@ -325,7 +326,7 @@ class Continuity:
             cut: a reply was.
         """
         self.outbox.close()
-        self._unreported = 0.0 if reported else self.account.lost_ms
+        self._unreported = Account() if reported else self._so_far()
         self._cut = cut or (self._cut and not reported)
 
     def overflowed(self) -> float:
@@ -348,12 +349,22 @@ class Continuity:
         """Says whether there is speech in the user's audio from a position on."""
         return self.journal.speech_between(position, self.journal.end) > 0
 
+    def _so_far(self) -> Account:
+        """Returns the last account without what the link had no time to send."""
+        unsent = min(self._plan.replayed, max(0, self._plan.start + self._plan.replayed - self.outbox.position))
+        sent = self._plan.replayed - unsent
+        return msgspec.structs.replace(
+            self.account,
+            replayed_ms=self.account.replayed_ms - ms(unsent, self.journal.rate),
+            uncertain_ms=self.account.uncertain_ms - ms(max(0, self._plan.uncertain - sent), self.journal.rate),
+        )
+
     def _accounted(self, plan: Plan, way: Crossing, link: int) -> Account:
-        rate = self.journal.rate
+        rate, before = self.journal.rate, self._unreported
         return Account(
-            replayed_ms=ms(plan.replayed, rate),
-            uncertain_ms=ms(plan.uncertain, rate),
-            lost_ms=ms(plan.lost + way.written_off, rate) + self._unreported,
+            replayed_ms=ms(plan.replayed, rate) + before.replayed_ms,
+            uncertain_ms=ms(plan.uncertain, rate) + before.uncertain_ms,
+            lost_ms=ms(plan.lost + way.written_off, rate) + before.lost_ms,
             silence_ms=ms(plan.silence, rate),
             told_ms=ms(plan.told, rate),
             known_position=plan.known,

@@ -14,6 +14,7 @@ import msgspec
 from unbroken.abc import Connection, Provider, Socket, Transport, TransportStep
 from unbroken.core.continuity import Crossing
 from unbroken.core.health import Sample
+from unbroken.core.redaction import secrets_of, without
 from unbroken.decisions import Cause, Closure, Ending, Facts, Phase
 from unbroken.errors import ConfigError, LinkError, SocketEnded, WireError
 from unbroken.events import Steps
@@ -101,6 +102,8 @@ class Link:
         self._receiver = receiver
         self._refresh = refresh
         self._spare = spare
+        handle = crossing.handle
+        self._secrets = (*(spare.secrets if spare is not None else ()), *([handle] if handle is not None else []))
         self._connection: Connection | None = None
         self._socket: Socket | None = spare.socket if spare is not None else None
         self._early: list[WireEvent] = []
@@ -264,6 +267,7 @@ class Link:
         self._reported = True
         self.open = False
         now, profile = anyio.current_time(), self.provider.profile
+        ending = msgspec.structs.replace(ending, reason=without(ending.reason, self._secrets))
         facts = Facts(
             closed_by_us=self._closed_by_us,
             sent_by_us=ending.sent_by_us,
@@ -295,6 +299,7 @@ class Link:
                 endpoint = await self.provider.endpoint(refresh=self._refresh)
             except ConfigError as failed:
                 return Ending(cause="credential", reason=str(failed), sent_by_us=True)
+            self._secrets += secrets_of(endpoint.url, endpoint.headers)
             self._mark("dial")
             self._socket = await self._transport.open(endpoint, tasks=tasks, on_step=self._step)
             refused = await self._set_up(self._socket)

@@ -16,8 +16,9 @@ import anyio.abc
 import msgspec
 
 from unbroken.abc import Provider, Socket, Transport, TransportStep
-from unbroken.config import Settings
+from unbroken.config import Secret, Settings
 from unbroken.core.fleet import Fleet
+from unbroken.core.redaction import secrets_of
 from unbroken.core.spares import Upkeep
 from unbroken.decisions import Ending, TargetState
 from unbroken.errors import ConfigError, DialFailed, SocketEnded
@@ -34,11 +35,13 @@ class Dialled(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         socket: the WebSocket. Its own tasks run elsewhere and end with it: who takes it has to end it.
         round_trip: seconds; the shortest of its dial, TLS and upgrade steps, an upper bound for the path's round trip.
         released: set when nobody else reads the socket any more.
+        secrets: what its request held that must not be shown where the peer quotes it.
     """
 
     socket: Socket
     round_trip: float
     released: anyio.Event
+    secrets: tuple[Secret, ...] = ()
 
 
 class _Spare:
@@ -270,7 +273,7 @@ class Spares:
                 "session %s: a spare connection to %s was refused (%s); the next link is going to be dialled as usual",
                 self._name,
                 self._targets[index].name,
-                ending.describe(),
+                msgspec.structs.replace(ending, reason="").describe(),  # its words may quote a key
             )
         return None
 
@@ -289,4 +292,9 @@ class Spares:
             socket = await self._transport.open(endpoint, tasks=tasks, on_step=on_step)
             marks.append(anyio.current_time())
         round_trip = min(after - at for at, after in pairwise(marks))
-        return Dialled(socket=socket, round_trip=round_trip, released=anyio.Event())
+        return Dialled(
+            socket=socket,
+            round_trip=round_trip,
+            released=anyio.Event(),
+            secrets=secrets_of(endpoint.url, endpoint.headers),
+        )

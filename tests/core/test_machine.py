@@ -44,7 +44,7 @@ def by_name(one: State | Input) -> str:
 
 
 def in_state(state: State, *, settings: Settings | None = None) -> Machine:
-    machine = Machine(settings or Settings())
+    machine = Machine(settings or Settings(spare="auto"))
     for happened in WAY[state]:
         machine.feed(happened, 0.0)
     assert machine.state is state

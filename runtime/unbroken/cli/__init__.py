@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -49,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
+    _open_output()
     try:
         arguments = _parser(argv).parse_args(argv)
         status: int = arguments.run(arguments)
@@ -67,6 +69,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         # whoever read has had enough; what is still buffered would raise again at the interpreter's end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _PIPE_CLOSED
+
+
+def _open_output() -> None:
+    """Makes sure that there is an output, and that what its encoding does not have is a "?" there and ends nothing."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed before the start, as by `>&-`
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def add_rules(parser: argparse.ArgumentParser) -> None:

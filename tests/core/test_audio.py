@@ -89,6 +89,10 @@ def test_the_map_says_what_the_samples_say(runs: list[tuple[int, bool]], data: s
     shortest, within = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 30))
 
     def gap() -> int | None:
+        before = next((n for n in range(a) if loud[a - n - 1]), a)
+        after = next((n for n in range(end - a) if loud[a + n]), end - a) if before else 0
+        if before + after >= shortest and before >= max(1, shortest // 2):
+            return a
         for stop in range(a, max(0, a - within - 1), -1):
             if stop - shortest >= 0 and not any(loud[stop - shortest : stop]):
                 return stop

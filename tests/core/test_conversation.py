@@ -423,3 +423,40 @@ def test_repr() -> None:
     assert repr(call.conversation) == "<Conversation link 0, reply owed, 0 tools in flight>"
     call.on(ToolCall(call_id="1", name="f"))
     assert repr(call.conversation) == "<Conversation link 1, reply 1 in flight, 1 tool in flight>"
+
+
+class TestWhatIsNotSaidAgainAfterAll:
+    """A link that was to hear turns again may end before it has: their words are not lost by that."""
+
+    def crossed(self) -> Call:
+        call = Call()
+        for turn in ("first", "second", "third"):
+            call.said(turn, heard=call.heard + 1000)
+            call.replied(f"to the {turn}")
+        call.cross(known=1000, start=1000, carry="handle")
+        assert [turn.text for turn in call.conversation.history()] == ["first", "to the first"]
+        return call
+
+    def test_they_are_told_where_the_link_heard_nothing_again(self) -> None:
+        call = self.crossed()
+        call.conversation.not_said_again(1000)
+        assert [turn.text for turn in call.conversation.history()][-2:] == ["third", "to the third"]
+        assert call.conversation.told == 3000
+
+    def test_what_it_has_heard_again_is_told_once(self) -> None:
+        call = self.crossed()
+        call.heard = 1000
+        call.said("second once more", heard=2000)
+        call.replied("to that")
+        call.conversation.not_said_again(2000)
+        said = [turn.text for turn in call.conversation.history()]
+        assert said == ["first", "to the first", "second once more", "to that", "third", "to the third"]
+
+    def test_a_turn_that_had_not_ended_is_left_to_its_audio(self) -> None:
+        call = Call()
+        call.said("first", heard=1000)
+        call.replied("to the first")
+        call.on(UserTranscript(text="and then"))
+        call.cross(known=1000, start=1000, carry="handle")
+        call.conversation.not_said_again(1000)
+        assert [turn.text for turn in call.conversation.history()] == ["first", "to the first"]

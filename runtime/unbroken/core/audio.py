@@ -169,17 +169,19 @@ class SpeechMap:
 
         Args:
             position: where to look from; what comes after it does not count. Within a quiet run it is the answer itself.
-            shortest: samples; shorter runs are pauses between words.
+            shortest: samples; shorter runs are pauses between words. Of the run that the position lies in, half of that has
+                to come before it.
             within: samples; runs that end longer before the position are not looked at.
 
         Returns:
             The position where that run ends; None: there is no such run.
         """
         for index in range(self._index(max(0, position - 1)), self._head - 1, -1):
-            end = min(self._run_end(index), position)
+            start, whole = self._starts[index], self._run_end(index)
+            end = min(whole, position)
             if end < position - within:
                 return None
-            if not self._loud[index] and end - self._starts[index] >= shortest:
+            if not self._loud[index] and whole - start >= shortest and end - start >= max(1, shortest // 2):
                 return end
         return None
 

@@ -326,6 +326,7 @@ class Continuity:
             cut: a reply was.
         """
         self.outbox.close()
+        self.conversation.not_said_again(self.journal.first_speech(self.journal.heard, preroll=0.0))
         self._unreported = Account() if reported else self._so_far()
         self._cut = cut or (self._cut and not reported)
 

@@ -118,6 +118,7 @@ class Conversation:
         self.forgotten: int = 0
         self.empty_turns: int = 0
         self._turns: deque[_Said] = deque()
+        self._again: tuple[_Said, ...] = ()
         self._bound = history_bound
         self._told = 0
         self._link = 0
@@ -222,6 +223,7 @@ class Conversation:
         """
         if self._link:
             kept = [said for said in self._turns if _stands(said, start, open_turn=open_turn)]
+            self._again = tuple(said for said in self._turns if not _stands(said, start, open_turn=open_turn))
             self._told = min(self._told, start)
             self._turns = deque(kept)
             self._asked = False
@@ -231,6 +233,17 @@ class Conversation:
         self._speaking = self._swallow = self._generated = self._said = False
         self.empty_turns = 0
         self.ledger.begin_link(link, known=known, told=carry == "history", calls=calls)
+
+    def not_said_again(self, heard: int) -> None:
+        """The current link is over. Turns that were to be said again on it, and were not, are told by the history after all.
+
+        Args:
+            heard: what was said up to there it has heard again.
+        """
+        for said in self._again:
+            if said.position is not None and said.position > heard:
+                self._keep(said)
+        self._again = ()
 
     # -- What the application says ------------------------------------------------------------------------------------
 

@@ -78,8 +78,14 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     @classmethod
     def parse(cls, text: str) -> Target:
-        """Reads ``provider/model``; a bare model name means the default provider."""
+        """Reads ``provider/model``; a bare model name means the default provider.
+
+        Raises:
+            ConfigError: one of the two is empty.
+        """
         provider, slash, model = text.partition("/")
+        if not text or (slash and not (provider and model)):
+            raise ConfigError(f"a target is provider/model, such as 'gemini/gemini-3.8-live', or a model, not {text!r}")
         return cls(model=model, provider=provider) if slash else cls(model=text)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import reprlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -25,6 +26,10 @@ __all__ = ["PolicyActor"]
 logger = logging.getLogger("unbroken.policy")
 
 _DEFAULT: Final = DefaultPolicy()
+
+_REPR: Final = reprlib.Repr()
+"""Shows what is somebody's own code, also where that cannot show itself."""
+_REPR.maxother = 200
 
 
 class _Enrolled:
@@ -51,7 +56,10 @@ class _Enrolled:
         self.replaced += 1
         if self.replaced == 1:
             logger.warning(
-                "session %s: %r failed, so the default policy decides: %s (this is said once)", session, self.policy, why
+                "session %s: %s failed, so the default policy decides: %s (this is said once)",
+                session,
+                _REPR.repr(self.policy),
+                why,
             )
 
     def took(self, session: str, seconds: float) -> None:
@@ -60,10 +68,10 @@ class _Enrolled:
             self.slow += 1
             if self.slow == 1:
                 logger.warning(
-                    "session %s: %r took %.0f ms to decide while every session waits; a policy computes for microseconds and"
+                    "session %s: %s took %.0f ms to decide while every session waits; a policy computes for microseconds and"
                     " waits for nothing (this is said once)",
                     session,
-                    self.policy,
+                    _REPR.repr(self.policy),
                     seconds * 1000,
                 )
 
@@ -184,12 +192,13 @@ class PolicyActor(Actor[AskPolicy]):
         began = self._clock()
         try:
             decision = policy.decide(fault, situation)
-        except Exception as error:  # because a policy is somebody's own code, and its bug must not end a call
-            enrolled.replace(session, repr(error))
+            why = flaw(decision, situation)
+        except Exception as error:  # because a policy and its answers are somebody's own code, whose bug must not end a call
+            enrolled.replace(session, _REPR.repr(error))
             return None
         finally:
             enrolled.took(session, self._clock() - began)
-        if why := flaw(decision, situation):
+        if why:
             enrolled.replace(session, why)
             return None
         if type(policy) is DefaultPolicy:  # which knows the bounds, paces itself, and may dial at once where others may not

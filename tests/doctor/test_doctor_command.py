@@ -138,6 +138,11 @@ def test_an_applications_own_route(capsys: pytest.CaptureFixture[str], tmp_path:
             "unbroken: cannot read 'nowhere.json': No such file or directory; name a JSON file or MODULE:NAME for --config",
         ),
         (f"{MODEL} --config empty.json", "unbroken: 'empty.json' is no JSON: Input data was truncated"),
+        (f"{MODEL} --config deep.json", "unbroken: 'deep.json' is no JSON: maximum recursion depth exceeded"),
+        (
+            "gemini/",
+            "unbroken: a target is provider/model, such as 'gemini/gemini-3.8-live', or a model, not 'gemini/'",
+        ),
         (
             f"{MODEL} --config list.json",
             "unbroken: 'list.json' has to hold a JSON object, the configuration's fields by name",
@@ -160,6 +165,7 @@ def test_an_applications_own_route(capsys: pytest.CaptureFixture[str], tmp_path:
 def test_a_request_that_makes_no_sense(words: str, said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "empty.json").write_text("")
     (tmp_path / "list.json").write_text("[]")
+    (tmp_path / "deep.json").write_text("[" * 100_000)
     assert refusal(capsys, *words.split()).startswith(said)
 
 

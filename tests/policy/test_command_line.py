@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from unbroken.cli import explain, main
+from unbroken.decisions import Decision, Fault, Situation
 from unbroken.errors import ConfigError
 
 
@@ -199,6 +200,30 @@ def test_listed_as_json_a_rule_has_all_its_columns(capsys: pytest.CaptureFixture
 def test_the_cause_may_be_written_with_a_hyphen(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = run("explain", "--cause", "reply-deadline", "--json", capsys=capsys)
     assert (status, '"fault": "hung"' in out) == (0, True)
+
+
+class Fails:
+    def decide(self, fault: Fault, situation: Situation) -> Decision:
+        raise ValueError("no idea")
+
+
+class SaysNothing:
+    def decide(self, fault: Fault, situation: Situation) -> Decision:
+        return None  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("policy", "why"),
+    [
+        (Fails, "it raised ValueError('no idea')"),
+        (SaysNothing, "a policy returns a Retry, FailOver, Escalate or Finish, not NoneType"),
+    ],
+)
+def test_a_policy_that_cannot_decide_is_named(policy: type, why: str, capsys: pytest.CaptureFixture[str]) -> None:
+    name = f"{__name__}:{policy.__name__}"
+    status, _, said = run("explain", "--code", "1011", "--policy", name, capsys=capsys)
+    expected = f"policy {name!r} cannot decide about that: {why}; `unbroken policy check {name}` shows more"
+    assert (status, said) == (2, f"unbroken: {expected}\n")
 
 
 @pytest.mark.parametrize("words", [["explain", "--platform", "gemini", "--list"], ["explain", "--list", "--json"]])

@@ -136,8 +136,22 @@ async def test_the_rows_of_the_current_target_come_before_the_protocols() -> Non
     assert caller.answers[-1].fault.rule == "close-internal"
 
 
+class Mute(Exception):
+    def __repr__(self) -> str:
+        raise ValueError("no words")
+
+
+class Odd(float):
+    def __le__(self, other: object) -> bool:
+        raise ValueError("no order")
+
+    __ge__ = __lt__ = __gt__ = __le__
+
+
 NONSENSE = {
     "raises": ValueError("no idea"),
+    "raises what cannot be shown": Mute(),
+    "a number without order": Retry(after=Odd()),
     "nothing": None,
     "a word": "retry",
     "out of range": FailOver(target=2),

@@ -167,7 +167,7 @@ def _config(text: str | None) -> Any:
         raise ConfigError(
             f"cannot read {text!r}: {refused.strerror}; name a JSON file or MODULE:NAME for --config"
         ) from None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ConfigError(f"{text!r} is no JSON: {error}") from None
     if not isinstance(config, Mapping):
         raise ConfigError(f"{text!r} has to hold a JSON object, the configuration's fields by name")

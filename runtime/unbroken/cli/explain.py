@@ -12,6 +12,7 @@ import msgspec
 
 from unbroken import registry
 from unbroken.cli import Subparsers, add_rules, policy_named
+from unbroken.core.bounds import flaw
 from unbroken.core.classify import Rule, classify
 from unbroken.core.defaults import DEFAULTS
 from unbroken.core.rules import OWN, PROTOCOLS, in_order
@@ -27,7 +28,9 @@ from unbroken.decisions import (
     Facts,
     Fault,
     Phase,
+    Situation,
     action_of,
+    printable,
 )
 from unbroken.errors import ConfigError, UnknownName
 from unbroken.testing.closures import situation
@@ -106,7 +109,7 @@ def _run(arguments: argparse.Namespace) -> int:
     facts = _facts(arguments.fact)
     closure = _closure(arguments, facts)
     fault = classify(closure, rules)
-    decision = policy_named(arguments.policy).decide(fault, situation(closure))
+    decision = _decision(arguments.policy, fault, situation(closure))
     rule = next((rule for rule in rules if rule.id == fault.rule), Rule(id=fault.rule, fault=fault.kind))
     unless = _unless(closure, fault, rules, told=facts)
     _answer(arguments, _plain(fault, decision, rule, unless), lambda: _panel(closure, fault, decision, rule, unless))
@@ -194,6 +197,22 @@ def _fact(text: str) -> tuple[str, bool | int | float]:
             if not 0.0 <= seconds < float("inf"):
                 raise ConfigError(f"fact {name} is a number of seconds, as in --fact {name}=7; got {text!r}")
             return name, seconds
+
+
+def _decision(policy: str, fault: Fault, where: Situation) -> Decision:
+    """Asks a policy, and says so where a session would have to ask the default one in its place."""
+    try:
+        decision = policy_named(policy).decide(fault, where)
+        why = flaw(decision, where)
+    except ConfigError:
+        raise
+    except Exception as error:  # because a policy is somebody's own code
+        why = f"it raised {error!r}"
+    if why:
+        raise ConfigError(
+            f"policy {policy!r} cannot decide about that: {printable(why)}; `unbroken policy check {policy}` shows more"
+        )
+    return decision
 
 
 # -- what is answered -------------------------------------------------------------------------------------------------

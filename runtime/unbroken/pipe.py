@@ -356,9 +356,7 @@ class AudioPipe(Actor[Replay]):
                 return
         if not self.conversation.ledger.waits_for(link.number):
             self.outbox.release_audio(_IN_TOOL_CALL)
-            self._tell("tools_done")
-            if result.scheduling != "SILENT":
-                self._tell("turn_ended")
+            self._tell("turn_ended" if result.scheduling != "SILENT" else "tools_done")
 
     # -- from the model --------------------------------------------------------------------------------------------------
 

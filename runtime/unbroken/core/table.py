@@ -233,7 +233,7 @@ TABLE: Final[Mapping[State, Mapping[Input, Cell]]] = {
         **_beside(S.IN_TOOL_CALL),
         I.SPEECH_BEGAN: (S.IN_TOOL_CALL, ()),
         I.SPEECH_ENDED: (S.IN_TOOL_CALL, (C.PING,)),
-        I.TURN_ENDED: (S.IN_TOOL_CALL, (C.PING,)),
+        I.TURN_ENDED: (S.EXPECTING, (C.PING,)),
         I.REPLY_ENDED: (S.IN_TOOL_CALL, ()),
         I.TOOLS_DONE: (S.LISTENING, ()),
         I.HEALTHY_DUE: (S.IN_TOOL_CALL, (C.HEALTHY,)),

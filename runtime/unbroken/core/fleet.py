@@ -79,8 +79,8 @@ class Fleet:
     one retry budget for all. A dial needs a permit, which says when it may begin. Nobody is refused one: a session that may
     not dial in time gives up by its own patience.
 
-    Runtimes may share one while they run on one clock: those of one event loop. Times of another clock mean nothing to it, and
-    each run of trio has a clock of its own.
+    Runtimes may share one while they run on one clock: those of one event loop. Times of another clock mean nothing to it,
+    and each run of trio has a clock of its own.
 
     Args:
         dials_per_second: links that may be begun to one endpoint within any second. Where many runtimes share a service,

@@ -13,7 +13,7 @@ import msgspec
 from unbroken.abc import Policy
 from unbroken.actors.actor import Actor
 from unbroken.actors.mailbox import Mailbox, Overflow
-from unbroken.core.bounds import SLOW, bounded, counted_as, flaw
+from unbroken.core.bounds import SLOW, WAITED, bounded, counted_as, flaw
 from unbroken.core.classify import Rule, classify
 from unbroken.core.fleet import Fleet, is_retry
 from unbroken.core.policy import DefaultPolicy
@@ -30,6 +30,10 @@ _DEFAULT: Final = DefaultPolicy()
 _REPR: Final = reprlib.Repr()
 """Shows what is somebody's own code, also where that cannot show itself."""
 _REPR.maxother = 200
+
+
+def _clocks() -> tuple[float, float]:
+    return time.perf_counter(), time.thread_time()
 
 
 class _Enrolled:
@@ -62,9 +66,12 @@ class _Enrolled:
                 why,
             )
 
-    def took(self, session: str, seconds: float) -> None:
-        """Counts a decision that took too long, and says so the first time."""
-        if seconds > SLOW:
+    def took(self, session: str, elapsed: float, worked: float) -> None:
+        """Counts a decision that took too long, and says so the first time.
+
+        What a busy machine took from the thread meanwhile is not the policy's: short delays count by processor time.
+        """
+        if worked > SLOW or elapsed > WAITED:
             self.slow += 1
             if self.slow == 1:
                 logger.warning(
@@ -72,7 +79,7 @@ class _Enrolled:
                     " waits for nothing (this is said once)",
                     session,
                     _REPR.repr(self.policy),
-                    seconds * 1000,
+                    elapsed * 1000,
                 )
 
 
@@ -88,13 +95,13 @@ class PolicyActor(Actor[AskPolicy]):
     Args:
         fleet: the state shared by the runtime's sessions.
         capacity: questions that may wait; one more is refused, and its session decides by itself.
-        clock: measures how long policies take, in seconds.
+        clocks: measure how long policies take, in seconds: what has passed, and the processor time of this thread.
     """
 
-    def __init__(self, fleet: Fleet, *, capacity: int = 4096, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, fleet: Fleet, *, capacity: int = 4096, clocks: Callable[[], tuple[float, float]] = _clocks) -> None:
         super().__init__(Mailbox(name="policy", capacity=capacity, overflow=Overflow.REFUSE))
         self._fleet = fleet
-        self._clock = clock
+        self._clocks = clocks
         self._enrolled: dict[str, _Enrolled] = {}
         self._replaced = 0
         self._slow = 0
@@ -106,7 +113,7 @@ class PolicyActor(Actor[AskPolicy]):
 
     @property
     def slow(self) -> int:
-        """Decisions that took more than 5 ms."""
+        """Decisions that took more than 5 ms of the processor's time, or more than 50 ms in all."""
         return self._slow + sum(enrolled.slow for enrolled in self._enrolled.values())
 
     def enroll(
@@ -189,7 +196,7 @@ class PolicyActor(Actor[AskPolicy]):
 
         Such a bound is no failure of the policy, which need not know the bounds: the default one gives up in its place.
         """
-        began = self._clock()
+        began, had_worked = self._clocks()
         try:
             decision = policy.decide(fault, situation)
             why = flaw(decision, situation)
@@ -197,7 +204,8 @@ class PolicyActor(Actor[AskPolicy]):
             enrolled.replace(session, _REPR.repr(error))
             return None
         finally:
-            enrolled.took(session, self._clock() - began)
+            ended, has_worked = self._clocks()
+            enrolled.took(session, ended - began, has_worked - had_worked)
         if why:
             enrolled.replace(session, why)
             return None

@@ -237,8 +237,15 @@ async def test_no_policy_dials_a_target_again_without_a_pause(what: Retry | Fail
 
 
 async def test_a_policy_that_takes_too_long_is_counted_and_named_once(caplog: pytest.LogCaptureFixture) -> None:
-    times = iter([0.0, 0.005, 1.0, 1.02, 2.0, 2.02, 3.0, 3.0])
-    actor = PolicyActor(Fleet(), clock=lambda: next(times))
+    computes_for_5, computes_for_20, waits_for_60, is_kept_waiting_for_20 = (
+        (0.005, 0.005),
+        (0.02, 0.02),
+        (0.06, 0.0),
+        (0.02, 0.001),
+    )
+    spent = (computes_for_5, computes_for_20, waits_for_60, is_kept_waiting_for_20)
+    times = iter([clocks for each in spent for clocks in ((0.0, 0.0), each)])
+    actor = PolicyActor(Fleet(), clocks=lambda: next(times))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(actor.run)
         caller = Caller(actor, "a", Says(Retry()))

@@ -9,13 +9,16 @@ import msgspec
 
 from unbroken.decisions import Carry, Decision, Escalate, FailOver, Fault, FaultKind, Finish, Retry, Situation
 
-__all__ = ["FIRST_WAIT", "SLOW", "bounded", "counted_as", "flaw", "paced", "used_up"]
+__all__ = ["FIRST_WAIT", "SLOW", "WAITED", "bounded", "counted_as", "flaw", "paced", "used_up"]
 
 FIRST_WAIT: Final = 0.05
 """Seconds that even the luckiest number waits between two dials of one target."""
 
 SLOW: Final = 0.005
-"""Seconds that a decision may take before it is counted and reported: all sessions of a runtime wait for it."""
+"""Seconds of processor time that a decision may take before it is counted and reported: all sessions wait for it."""
+
+WAITED: Final = 0.05
+"""Seconds that it may take in all: what comes between is not the policy's while it is less."""
 
 _STEPS: Final = 20
 """So often the pause between the dials of one target is lengthened for a policy that does not lengthen it itself."""

@@ -19,7 +19,7 @@ import msgspec
 from unbroken import registry
 from unbroken.abc import Policy
 from unbroken.config import Settings
-from unbroken.core.bounds import FIRST_WAIT, SLOW, flaw, paced
+from unbroken.core.bounds import FIRST_WAIT, SLOW, WAITED, flaw, paced
 from unbroken.core.classify import Rule, classify
 from unbroken.core.policy import DefaultPolicy
 from unbroken.core.rules import in_order
@@ -37,8 +37,6 @@ __all__ = ["Complaint", "Difference", "Verdict", "check"]
 Kind = Literal["raises", "nonsense", "busy", "overlong", "wavers", "endless", "slow"]
 
 _T = TypeVar("_T")
-
-_GROSSLY_SLOW: Final = 10 * SLOW
 
 _ENDED_BY: Final = {"escalated": "policy", "finished": "policy", "patience": "session", "going": "nothing"}
 
@@ -262,7 +260,7 @@ class _Examiner:
         except Exception as error:  # because a policy is somebody's own code, and its bugs are what is looked for
             return None, wrong("raises", f"raised {error!r}")
         self.decisions += 1
-        if seconds > _GROSSLY_SLOW:
+        if seconds > WAITED:
             return decision, wrong("slow", f"took {seconds * 1000:.0f} ms, while all sessions of the runtime wait")
         if why := flaw(decision, situation):
             return None, wrong("nonsense", f"returned {spelled(decision)}: {why}")

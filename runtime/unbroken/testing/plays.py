@@ -127,7 +127,7 @@ class _Session:
         )
         self.outages = Outages(self.route, settings=Settings())
         self.fleet = Fleet()
-        self.actor = PolicyActor(self.fleet, clock=lambda: 0.0)
+        self.actor = PolicyActor(self.fleet, clocks=lambda: (0.0, 0.0))
         self.answers: list[Decided] = []
         rules = [_rule(number, end.fault) for number, end in enumerate(scene.service)]
         self.actor.enroll("play", policy=policy, rules=[rules] * scene.targets, reply=self.answers.append)

@@ -201,14 +201,13 @@ def _fact(text: str) -> tuple[str, bool | int | float]:
 
 def _decision(policy: str, fault: Fault, where: Situation) -> Decision:
     """Asks a policy, and says so where a session would have to ask the default one in its place."""
+    decides = policy_named(policy)
     try:
-        decision = policy_named(policy).decide(fault, where)
+        decision = decides.decide(fault, where)
         why = flaw(decision, where)
-    except ConfigError:
-        raise
     except Exception as error:  # because a policy is somebody's own code
-        why = f"it raised {error!r}"
-    if why:
+        decision, why = None, f"it raised {error!r}"
+    if decision is None or why:
         raise ConfigError(
             f"policy {policy!r} cannot decide about that: {printable(why)}; `unbroken policy check {policy}` shows more"
         )

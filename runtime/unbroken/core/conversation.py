@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Literal
 
 import msgspec
 
 from unbroken.core.ledger import Placed, ToolLedger
 from unbroken.core.playout import Playout
+from unbroken.core.said import Said
 from unbroken.decisions import Carry
 from unbroken.events import (
     Audio,
@@ -31,9 +31,6 @@ from unbroken.events import (
 from unbroken.wire import GenerationComplete, TurnComplete, WireEvent
 
 __all__ = ["Conversation", "Outcome"]
-
-_TURN_BOUND = 20_000
-"""Characters kept of one turn, the last ones."""
 
 _LATE = 1.0
 """Seconds after a reply's end in which a transcript still belongs to the turn that was answered."""
@@ -62,37 +59,6 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
 _NOTHING = Outcome()
 
 
-class _Said:
-    """One turn, while it may still change."""
-
-    __slots__ = ("answered", "call_id", "closed", "pieces", "position", "role", "seq", "size", "spoken")
-
-    def __init__(
-        self, role: Literal["user", "model", "tool"], *, text: str = "", spoken: bool, seq: int = 0, call_id: str = ""
-    ) -> None:
-        self.role: Literal["user", "model", "tool"] = role
-        self.pieces = [text] if text else []
-        self.size = len(text)
-        self.spoken = spoken
-        """It is made of the user's audio, or answers it, so it is said again where that audio is replayed."""
-        self.seq = seq
-        self.call_id = call_id
-        self.position: int | None = None
-        self.answered = False
-        self.closed = False
-
-    def add(self, text: str) -> None:
-        self.pieces.append(text)
-        self.size += len(text)
-        if self.size > _TURN_BOUND:
-            self.pieces = [self.text[-_TURN_BOUND:]]
-            self.size = len(self.pieces[0])
-
-    @property
-    def text(self) -> str:
-        return "".join(self.pieces)
-
-
 class Conversation:
     """Turns what a link says into what the application sees, and keeps what another link would have to be told.
 
@@ -117,16 +83,16 @@ class Conversation:
         self.reply_owed: bool = False
         self.forgotten: int = 0
         self.empty_turns: int = 0
-        self._turns: deque[_Said] = deque()
-        self._again: tuple[_Said, ...] = ()
+        self._turns: deque[Said] = deque()
+        self._again: tuple[Said, ...] = ()
         self._bound = history_bound
         self._told = 0
         self._link = 0
         self._replies = 0
         self._replying = False
         self._generated = False
-        self._user: _Said | None = None
-        self._model: _Said | None = None
+        self._user: Said | None = None
+        self._model: Said | None = None
         self._unplaced: list[Placed] = []
         self._asked = False
         self._said = False
@@ -222,8 +188,8 @@ class Conversation:
             calls: see `ToolLedger.begin_link`.
         """
         if self._link:
-            kept = [said for said in self._turns if _stands(said, start, open_turn=open_turn)]
-            self._again = tuple(said for said in self._turns if not _stands(said, start, open_turn=open_turn))
+            kept = [said for said in self._turns if said.stands(start, open_turn=open_turn)]
+            self._again = tuple(said for said in self._turns if not said.stands(start, open_turn=open_turn))
             self._told = min(self._told, start)
             self._turns = deque(kept)
             self._asked = False
@@ -255,7 +221,7 @@ class Conversation:
             seq: its number in the outbox, by which a text that is sent again is known; 0: it has none.
         """
         if not seq or all(said.seq != seq for said in self._turns):
-            self._keep(_Said("user", text=text.text, spoken=False, seq=seq))
+            self._keep(Said("user", text=text.text, spoken=False, seq=seq))
         if text.turn_complete:
             self.reply_owed = self._asked = self._said = True
 
@@ -267,7 +233,7 @@ class Conversation:
         """Gives an answer the form in which a link can take it, when it is sent; see `ToolLedger.deliver`."""
         form = self.ledger.deliver(result, link=link)
         if form is not None and all(said.call_id != result.call_id for said in self._turns):
-            self._keep(_Said("tool", text=self.ledger.in_words(result), spoken=False, call_id=result.call_id))
+            self._keep(Said("tool", text=self.ledger.in_words(result), spoken=False, call_id=result.call_id))
             # What the model says of it is told after it.
             self._model = None
         if isinstance(form, ToolResult) and result.scheduling != "SILENT":
@@ -302,7 +268,7 @@ class Conversation:
         turns: list[Turn] = []
         for said in self._turns:
             text = said.text.strip()
-            if not text or (upto is not None and not _stands(said, upto, open_turn=open_turn)):
+            if not text or (upto is not None and not said.stands(upto, open_turn=open_turn)):
                 continue
             last = turns[-1] if turns else None
             if last is not None and last.role == said.role and said.role != "tool":
@@ -356,7 +322,7 @@ class Conversation:
         self._asked = self._speaking = False
         if self._user is None or self._user.answered:
             # A transcript may come later than the reply that it belongs before: keep its place.
-            self._user = self._keep(_Said("user", spoken=True))
+            self._user = self._keep(Said("user", spoken=True))
             self._unplaced.append(self._user)
         elif self._user.position is None:
             self._unplaced.append(self._user)
@@ -374,7 +340,7 @@ class Conversation:
         if self._model is not None and how != "complete":
             # What was received of a cut reply keeps playing; an interruption silences what was not yet played.
             share = heard / received if how == "interrupted" and received else 1.0
-            _cut_short(self._model, share)
+            self._model.cut_short(share)
         if how == "interrupted":
             self.playout.flush()
         else:
@@ -385,7 +351,7 @@ class Conversation:
 
     def _model_said(self, text: str) -> None:
         if self._model is None:
-            self._model = self._keep(_Said("model", spoken=True))
+            self._model = self._keep(Said("model", spoken=True))
             self._unplaced.append(self._model)
         self._model.add(text)
 
@@ -395,7 +361,7 @@ class Conversation:
         user = self._user
         late = user is not None and user.answered and not self._replying and now - self._ended_at > _LATE
         if user is None or user.closed or late:
-            user = self._user = self._keep(_Said("user", spoken=True))
+            user = self._user = self._keep(Said("user", spoken=True))
         if event.text:
             user.add(event.text)
             self._said = self._said or not user.answered
@@ -418,10 +384,10 @@ class Conversation:
         if self._user is None or self._user.answered:
             if not spoke:
                 return Outcome((event,))
-            self._user = self._keep(_Said("user", spoken=True))
+            self._user = self._keep(Said("user", spoken=True))
         return self._turn_ended(self._user, event)
 
-    def _turn_ended(self, user: _Said, event: Event) -> Outcome:
+    def _turn_ended(self, user: Said, event: Event) -> Outcome:
         if user.position is None:
             self._unplaced.append(user)
         self.reply_owed = True
@@ -465,7 +431,7 @@ class Conversation:
         ended = (self._end_reply("complete", now, event.reason),) if self._replying else ()
         return Outcome(ended, reply_ended=True)
 
-    def _keep(self, said: _Said) -> _Said:
+    def _keep(self, said: Said) -> Said:
         self._turns.append(said)
         if len(self._turns) > self._bound:
             self._forget_oldest()
@@ -481,22 +447,3 @@ class Conversation:
         state = f"reply {self._replies} in flight" if self._replying else "reply owed" if self.reply_owed else "at rest"
         tools = len(self.ledger.pending)
         return f"<Conversation link {self._link}, {state}, {tools} tool{'' if tools == 1 else 's'} in flight>"
-
-
-def _stands(said: _Said, upto: int, *, open_turn: bool) -> bool:
-    """Says whether a turn stays in the history where the user's audio is replayed from a position on."""
-    if not said.spoken:
-        return True
-    if said.position is None:
-        return open_turn and said.role == "user" and not said.answered
-    return said.position <= upto
-
-
-def _cut_short(said: _Said, share: float) -> None:
-    text = said.text
-    kept = text[: int(len(text) * min(1.0, share))]
-    if len(kept) < len(text) and not text[len(kept)].isspace():
-        kept = kept[: kept.rfind(" ") + 1]
-    kept = kept.rstrip()
-    said.pieces = [f"{kept}…"] if kept else []
-    said.size = len(kept) + 1 if kept else 0

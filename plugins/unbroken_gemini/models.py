@@ -324,7 +324,13 @@ def profile(model: str | GeminiRow, platform: str, *, consumed_index: bool = Fal
     """
     row = known(model, platform=platform) if isinstance(model, str) else model
     shared = {name: getattr(row, name) for name in Profile.__struct_fields__ if hasattr(row, name)}
-    return msgspec.convert(shared | {"platform": platform, "model": row.name, "consumed_index": consumed_index}, Profile)
+    own = {
+        "platform": platform,
+        "model": row.name,
+        "consumed_index": consumed_index,
+        "silent_context": row.text == "content",  # text input is answered whatever it says
+    }
+    return msgspec.convert(shared | own, Profile)
 
 
 def advice(model: str, platform: str, region: str | None = None) -> str:

@@ -13,7 +13,7 @@ A session is carried by one WebSocket after another, on one model after another,
 """
 
 from unbroken.abc import Observer, Policy
-from unbroken.config import Deadlines, Route, Settings, Target
+from unbroken.config import Deadlines, Route, Settings, Target, Wording
 from unbroken.core.classify import Rule
 from unbroken.core.fleet import Fleet
 from unbroken.core.outbox import OutboxFull
@@ -87,6 +87,7 @@ __all__ = [
     "UserActivity",
     "UserTranscript",
     "Waiting",
+    "Wording",
     "connect",
 ]
 

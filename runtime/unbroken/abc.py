@@ -77,6 +77,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         lost_calls: what a resumed session does with a tool call that its old link left pending: "ignored" takes no notice;
             "error_first" has to be told that the call failed before anything else, or it eats what the user says next.
         input_in_tool_call: realtime input may be sent while a tool call is pending; otherwise it waits.
+        silent_context: what it is told in words (`Connection.context`) it takes in without answering it.
         catch_up: replayed audio is sent at this multiple of real time; faster is refused by some services.
         context_tokens: the model's context window; None: not known.
         lifetime: seconds after which the service ends a connection; None: not known.
@@ -97,6 +98,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     seed_survives: bool = True
     lost_calls: Literal["ignored", "error_first"] = "ignored"
     input_in_tool_call: bool = True
+    silent_context: bool = True
     catch_up: float = 4.0
     context_tokens: int | None = None
     lifetime: float | None = None

@@ -9,7 +9,10 @@ import msgspec
 
 from unbroken.errors import ConfigError
 
-__all__ = ["Deadlines", "Route", "Secret", "Settings", "Spare", "Target", "targets_of"]
+__all__ = ["CutReply", "Deadlines", "Route", "Secret", "Settings", "Spare", "Target", "Wording", "targets_of"]
+
+CutReply: TypeAlias = Literal["continue", "again", "leave"]
+"""What becomes of a reply that an outage has cut; see `Settings.on_cut_reply`."""
 
 Spare: TypeAlias = Literal["auto", "always", "never"]
 """When a connection is opened ahead of need; see `Settings.spare`."""
@@ -162,6 +165,48 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
         _check_positive("Deadlines", self)
 
 
+class Wording(msgspec.Struct, frozen=True, kw_only=True):
+    """What the model is told where a session has to ask it for something by itself. Replace it by the caller's language.
+
+    ``{heard}`` stands for what the caller heard of a cut reply: its words in quotation marks, or "the first 3 seconds of it"
+    where there is no transcript.
+
+    Attributes:
+        go_on: asks for the rest of a cut reply.
+        told: says before the user's turn is heard once more that the answer to it had begun, and from where to go on.
+        again: asks for a cut reply once more, from its beginning.
+        owed: asks for a reply that had not begun, where nothing else would; None: it is not asked for.
+        speak: asks for a reply where the application gives no instructions (`Session.ask_reply`).
+
+    Raises:
+        ConfigError: a text is empty, or has a place in braces that is not ``{heard}``.
+    """
+
+    go_on: str = (
+        "(The line was cut while you were speaking. The caller heard {heard}. Go on from right there: do not repeat any of"
+        " it, and do not mention the cut.)"
+    )
+    told: str = (
+        "(What follows, you have heard before, and you had begun to answer it when the line was cut. The caller heard"
+        " {heard}. Go on from right there: do not repeat any of it, and do not mention the cut.)"
+    )
+    again: str = "(The line was cut while you were speaking. Say that again from its beginning, and do not mention the cut.)"
+    owed: str | None = "(The line was cut for a moment. Please go on.)"
+    speak: str = "(Please speak now.)"
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            text = getattr(self, name)
+            places = ("{heard}", "") if name in ("go_on", "told") else ("", "")
+            if text is None:
+                continue
+            if not text.strip():
+                raise ConfigError(f"Wording.{name} has no text in it")
+            if "{" in (rest := text.replace(*places)) or "}" in rest:
+                known = "{heard} is the only place it can have" if name in ("go_on", "told") else "it can have no places"
+                raise ConfigError(f"Wording.{name} has braces in it: {known}")
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The bounds of one session.
 
@@ -183,7 +228,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         spare_age: seconds after which an unused spare is closed, and opened anew where it is still wanted.
         empty_turns: turns in a row that the model may end without anything in them, before the link counts as hung; a model
             that may choose to be silent is not counted (`unbroken.abc.Profile.may_be_silent`).
-        nudge: text sent after a recovery where the model owes a reply that it would not give by itself; None: never.
+        on_cut_reply: what becomes of a reply that an outage has cut, if the user has not spoken since: "continue" asks the
+            model to go on where the caller stopped hearing it, "again" to give it again, "leave" asks for nothing. What was
+            received plays on in every case. See docs/continuity.md.
+        wording: how the model is asked.
     """
 
     deadlines: Deadlines = Deadlines()
@@ -199,9 +247,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     spare: Spare = "never"
     spare_age: float = 20.0
     empty_turns: int = 3
-    nudge: str | None = "(The line was cut for a moment. Please go on.)"
+    on_cut_reply: CutReply = "continue"
+    wording: Wording = Wording()
 
     def __post_init__(self) -> None:
         _check_positive("Settings", self)
-        if self.spare not in (ways := get_args(Spare)):
-            raise ConfigError(f"Settings.spare has to be {', '.join(map(repr, ways))}, not {self.spare!r}")
+        for name, ways in (("spare", get_args(Spare)), ("on_cut_reply", get_args(CutReply))):
+            if getattr(self, name) not in ways:
+                raise ConfigError(f"Settings.{name} has to be {', '.join(map(repr, ways))}, not {getattr(self, name)!r}")

@@ -19,6 +19,7 @@ __all__ = [
     "Audio",
     "AudioLost",
     "Connected",
+    "Crossed",
     "Escalated",
     "Event",
     "Interrupted",
@@ -27,6 +28,7 @@ __all__ = [
     "Recovered",
     "ReplyBegan",
     "ReplyEnded",
+    "ReplyRequest",
     "Steps",
     "Text",
     "ToolCall",
@@ -41,6 +43,9 @@ __all__ = [
 ]
 
 ReplyEnd = Literal["complete", "interrupted", "cut"]
+
+Crossed = Literal["none", "cut", "continued", "again", "owed"]
+"""What became of the reply in flight at an outage; see `Recovered.reply`."""
 
 
 # -- What a provider's wire says, and the application sees as it came -------------------------------------------------
@@ -219,10 +224,15 @@ class ReplyBegan(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     Attributes:
         reply: its number within the session, from 1.
         link: the link it comes on.
+        continues: the number of the cut reply that it carries on from where the caller stopped hearing that, so that both
+            are one reply that paused; 0: it carries none on.
+        again: it gives a reply that was cut, from its beginning.
     """
 
     reply: int
     link: int
+    continues: int = 0
+    again: bool = False
 
 
 class ReplyEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -303,7 +313,8 @@ class Recovered(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         known_position: samples: up to here the user's audio is done with: the model holds it by snapshot or transcript, or
             has answered it; what was answered and is told by neither is in ``lost_ms``.
         replay_position: samples: from here the user's audio was sent again.
-        reply: what became of the reply in flight: "none" was, it was "cut", or one is "owed" and was asked for again.
+        reply: what became of the reply in flight: "none" was; it was "cut" and that was all; the model was asked to go on
+            with it ("continued") or gives it "again"; or it had not begun, is "owed", and was asked for.
         tools: calls in flight that the new link does not know; their results go as context.
     """
 
@@ -322,7 +333,7 @@ class Recovered(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     told_ms: float = 0.0
     known_position: int = 0
     replay_position: int = 0
-    reply: Literal["none", "cut", "owed"] = "none"
+    reply: Crossed = "none"
     tools: tuple[str, ...] = ()
 
 
@@ -401,6 +412,16 @@ class UserText(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     text: str
     turn_complete: bool = True
+
+
+class ReplyRequest(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The application asks for a reply that the user did not ask for. It is no turn of the user's.
+
+    Attributes:
+        instructions: what the model is told.
+    """
+
+    instructions: str
 
 
 class ToolResult(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from unbroken.decisions import Cause, Closure, Decision, Fault, Phase, Situation
-from unbroken.events import Steps
+from unbroken.events import Crossed, Steps
 
 __all__ = [
     "Account",
@@ -153,7 +153,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     told_ms: float = 0.0
     known_position: int = 0
     replay_position: int = 0
-    reply: Literal["none", "cut", "owed"] = "none"
+    reply: Crossed = "none"
     tools: tuple[str, ...] = ()
 
 

@@ -26,6 +26,7 @@ from unbroken.core.outbox import AudioSpan, Item, Pinned
 from unbroken.events import (
     ActivityMark,
     AudioLost,
+    ReplyRequest,
     ToolCall,
     ToolCallCancelled,
     ToolResult,
@@ -102,7 +103,7 @@ class AudioPipe(Actor[Replay]):
         self.skipped: Counter[str] = Counter()
         """Messages, or parts of them, that this version does not know, by name."""
         self._speech = SpeechDetector(rate=self.rate)
-        self._nudge = settings.nudge
+        self.wording = settings.wording
         self._empty_turns = settings.empty_turns
         self._outlet = outlet
         self._post = post
@@ -154,12 +155,14 @@ class AudioPipe(Actor[Replay]):
             else:
                 self._drain(now)
         if turn is not None:
+            if turn == "began":
+                self.conversation.replies.cut = None
             self._tell("speech_began" if turn == "began" else "speech_ended")
             if turn == "ended":
                 self._unanswered()
 
-    def send(self, item: UserText | ActivityMark) -> None:
-        """Queues a text or a mark behind the audio that was sent before it."""
+    def send(self, item: UserText | ReplyRequest | ActivityMark) -> None:
+        """Queues a text, a request or a mark behind the audio that was sent before it."""
         self.outbox.put(item, self.journal.end)
         self._drain(anyio.current_time())
 
@@ -214,7 +217,7 @@ class AudioPipe(Actor[Replay]):
             now = anyio.current_time()
             if down.closure.ending.cause in ("reply_deadline", "answer_deadline"):
                 self.continuity.unanswered(now=now)
-            events = self.conversation.link_lost(now)
+            events = self.conversation.link_lost(now, heard=self.journal.heard)
             for event in events:
                 self._outlet.put(event)
             self.continuity.lost(reported=self._released, cut=bool(events))
@@ -237,7 +240,7 @@ class AudioPipe(Actor[Replay]):
             return
         now = anyio.current_time()
         self._profile, self._link = link.provider.profile, link
-        self._round_trip = message.round_trip
+        self._round_trip, self.continuity.silent_context = message.round_trip, self._profile.silent_context
         self.outbox.release_audio(_IN_TOOL_CALL)
         way, plan = self.continuity.take_over(
             link.number,
@@ -251,6 +254,8 @@ class AudioPipe(Actor[Replay]):
         if way.carry == "handle" and self._profile.lost_calls == "error_first":
             for call in self.continuity.lost_calls(link.number):
                 link.send(link.connection.tool_result(ToolResult(call_id=call.call_id, name=call.name, result=_LOST_CALL)))
+        if self.continuity.preface is not None:
+            link.send(link.connection.context(self.continuity.preface))
         link.activate()
         if self._speech.speaking:
             self._tell("speech_began")
@@ -269,9 +274,9 @@ class AudioPipe(Actor[Replay]):
     def _release(self, link: Link, now: float) -> None:
         self._released = True
         account = self.continuity.account
-        if self.continuity.owed and self._nudge and not self.outbox.holds:
+        if not self.outbox.holds and (prompt := self.continuity.prompt()):
             # no turn of the user's: a model that chooses not to go on is no reason to end the link
-            link.send(link.connection.text(UserText(text=self._nudge)))
+            link.send(link.connection.text(UserText(text=prompt)))
         elif self.continuity.spoken_since(account.replay_position) and not self._speech.speaking:
             self._tell("speech_ended")
         self._post(Released(link=link.number, catch_up=now - self._up_at, account=account))
@@ -339,6 +344,10 @@ class AudioPipe(Actor[Replay]):
                 self.conversation.said(item, seq=seq)
                 if item.turn_complete:
                     self._tell("turn_ended")
+            case ReplyRequest():
+                link.send(connection.text(UserText(text=item.instructions)))
+                self.conversation.requested(item, seq=seq)
+                self._tell("turn_ended")
             case ActivityMark():
                 link.send(connection.activity(item))
             case ToolResult():

@@ -11,7 +11,7 @@ import anyio
 import anyio.lowlevel
 
 from unbroken.errors import ConfigError, SessionClosed, SessionEscalated
-from unbroken.events import ActivityMark, Event, ToolCall, UserText
+from unbroken.events import ActivityMark, Event, ReplyRequest, ToolCall, UserText
 from unbroken.messages import Finished
 from unbroken.outlet import Outlet
 from unbroken.pipe import AudioPipe
@@ -100,14 +100,43 @@ class Session:
             SessionEscalated: the session was given up.
         """
         self._check()
-        if not text:
-            raise ConfigError("send_text needs at least one character; to end a turn of speech use send_activity('end')")
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise ConfigError("send_text needs text that UTF-8 can carry; this has half a surrogate pair in it") from None
+        _check_text("send_text", text, instead="to end a turn of speech use send_activity('end')")
         await anyio.lowlevel.checkpoint()
         self._pipe.send(UserText(text=text, turn_complete=turn_complete))
+
+    async def ask_reply(self, instructions: str | None = None) -> None:
+        """Asks for a reply that the user did not ask for: a greeting, a hint, a word after a silence. Returns once queued.
+
+        It is asked for once. Where an outage comes before the reply has begun, it is asked for again on the next link, and
+        never twice on one; a reply that was cut is treated as `Settings.on_cut_reply` says.
+
+        Args:
+            instructions: what the model is told; it takes no part in the conversation's history. None: `Wording.speak`.
+
+        Raises:
+            ConfigError: there is no text in it, or none that UTF-8 can carry.
+            OutboxFull: too much waits for a link already.
+            SessionClosed: the session was closed.
+            SessionEscalated: the session was given up.
+        """
+        self._check()
+        text = self._pipe.wording.speak if instructions is None else instructions
+        _check_text("ask_reply", text, instead="leave it out to have the model simply speak")
+        await anyio.lowlevel.checkpoint()
+        self._pipe.send(ReplyRequest(instructions=text))
+
+    def played(self, reply: int, *, ms: float) -> None:
+        """Says how much of a reply was played, once no more of it will be: after an interruption, or at its end.
+
+        What was not played, the caller has not heard: a link that is told the history is told of no more, and a reply that
+        was cut goes on from there. Without this, all that was received counts as played, or for an interrupted reply what a
+        player can have played by then. Never waits; a reply that is long over is not looked for.
+
+        Args:
+            reply: the reply's number (`ReplyBegan.reply`).
+            ms: milliseconds of its audio.
+        """
+        self._pipe.conversation.replies.played(reply, ms=ms)
 
     async def send_tool_result(self, call: str | ToolCall, result: Any, *, scheduling: str | None = None) -> None:
         """Answers a tool call. Returns once the answer is queued.
@@ -197,3 +226,12 @@ class Session:
             raise SessionClosed(f"{self.name} was closed; open a new session")
         if self._outlet.story is not None:
             raise SessionEscalated(self._outlet.story)
+
+
+def _check_text(method: str, text: str, *, instead: str) -> None:
+    if not text:
+        raise ConfigError(f"{method} needs at least one character; {instead}")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f"{method} needs text that UTF-8 can carry; this has half a surrogate pair in it") from None

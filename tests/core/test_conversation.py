@@ -57,7 +57,7 @@ class Call:
         self.now += 2.0
 
     def cross(self, *, known: int, start: int, **options: Any) -> tuple[Event, ...]:
-        events = self.conversation.link_lost(self.now)
+        events = self.conversation.link_lost(self.now, heard=0)
         self.link += 1
         options.setdefault("carry", "handle")
         self.conversation.begin_link(self.link, known=known, start=start, **options)
@@ -114,14 +114,14 @@ def test_what_was_received_of_a_cut_reply_keeps_playing_and_counts_as_said() -> 
     call.on(SECOND, ModelTranscript(text="one two three"))
     call.now += 0.5
     assert call.cross(known=0, start=0) == (ReplyEnded(reply=1, how="cut", received_ms=1000.0, heard_ms=500.0),)
-    assert call.conversation.link_lost(call.now) == ()
+    assert call.conversation.link_lost(call.now, heard=0) == ()
     assert call.conversation.reply_owed
 
 
 def test_a_reply_that_had_come_whole_is_complete_though_its_link_is_lost() -> None:
     call = Call()
     call.on(SECOND, GenerationComplete())
-    (ended,) = call.conversation.link_lost(0.0)
+    (ended,) = call.conversation.link_lost(0.0, heard=0)
     assert isinstance(ended, ReplyEnded)
     assert ended.how == "complete"
     assert not call.conversation.reply_owed

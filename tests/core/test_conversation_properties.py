@@ -170,7 +170,7 @@ class Calls(RuleBasedStateMachine):
 
     @rule(carry=st.sampled_from(["handle", "history"]), back=st.integers(0, 30), held=st.booleans())
     def link_is_lost(self, carry: str, back: int, held: bool) -> None:
-        self.show(self.conversation.link_lost(self.now))
+        self.show(self.conversation.link_lost(self.now, heard=0))
         assert not self.replying
         known = max(0, self.heard - back)
         self.link += 1
@@ -191,7 +191,7 @@ class Calls(RuleBasedStateMachine):
         while self.outbox.waiting:
             self.pipe_sends()
         self.hear(TurnComplete())
-        self.show(self.conversation.link_lost(self.now))
+        self.show(self.conversation.link_lost(self.now, heard=0))
         assert not self.replying
         assert self.conversation.tools_in_flight == ()
         for link, wire_id in self.wire:

@@ -93,7 +93,7 @@ def test_an_hour_with_a_fault_every_twenty_seconds() -> None:
         if now >= next_fault and machine.state in LIVE:
             faults += 1
             next_fault = now + dice.uniform(10, 30)
-            conversation.link_lost(now)
+            conversation.link_lost(now, heard=0)
             outbox.close()
             closure = Closure(ending=dice.choice(_ENDINGS), facts=Facts(useful=True), age=now - up_at)
             outages.failed(closure, target=0, detect=0.0, now=now)

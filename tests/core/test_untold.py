@@ -68,7 +68,7 @@ class Call:
         self.cross()
 
     def cross(self) -> Crossing:
-        self.continuity.conversation.link_lost(self.now)
+        self.continuity.conversation.link_lost(self.now, heard=0)
         self.continuity.lost(reported=True, cut=False)
         self.continuity.cross("handle", target="t", now=self.now)
         self.link += 1

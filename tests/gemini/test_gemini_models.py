@@ -59,6 +59,7 @@ def test_where_each_is_served(model: str, gemini: str | None, vertex: str | None
                 platform="gemini",
                 seed_survives=False,
                 model="gemini-3.8-live",
+                silent_context=False,
                 turn_survives=True,
                 lost_calls="error_first",
                 context_tokens=131_072,
@@ -73,6 +74,7 @@ def test_where_each_is_served(model: str, gemini: str | None, vertex: str | None
                 platform="gemini",
                 seed_survives=False,
                 model="gemini-3.1-flash-live-preview",
+                silent_context=False,
                 input_in_tool_call=False,
                 context_tokens=131_072,
                 lifetime=600.0,
@@ -96,6 +98,7 @@ def test_where_each_is_served(model: str, gemini: str | None, vertex: str | None
             Profile(
                 platform="gemini",
                 model="my-model",
+                silent_context=False,
                 seed_survives=False,
                 input_in_tool_call=False,
                 lifetime=600.0,

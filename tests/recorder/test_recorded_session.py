@@ -16,7 +16,7 @@ from tests.session.stage import FRAME, Call, Stage, quiet, speech, stage
 
 import unbroken
 from unbroken import registry
-from unbroken.config import Settings
+from unbroken.config import Settings, Wording
 from unbroken.core.machine import Input, State
 from unbroken.core.policy import DefaultPolicy
 from unbroken.decisions import Decision, Escalate, Fault, Situation
@@ -120,7 +120,7 @@ async def test_a_session_that_is_given_up_leaves_its_recording(monkeypatch: pyte
 
 
 async def test_nothing_secret_is_in_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    settings = Settings(attempts=3, nudge="a secret nudge")
+    settings = Settings(attempts=3, wording=Wording(owed="a secret wording"))
     async with (
         stage(one=[fails, fails, 503]) as it,
         talk(it, monkeypatch=monkeypatch, settings=settings, recordings=tmp_path) as session,

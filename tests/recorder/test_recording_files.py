@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from unbroken.config import Deadlines, Settings
+from unbroken.config import Deadlines, Settings, Wording
 from unbroken.core.machine import Input
 from unbroken.decisions import Closure, Ending, Fault, Retry, Situation, TargetState
 from unbroken.errors import ConfigError
@@ -68,11 +68,13 @@ def test_what_is_written() -> None:
 
 
 def test_settings_come_back_but_for_the_applications_text() -> None:
-    settings = Settings(patience=math.inf, nudge="A secret of the application's.", deadlines=Deadlines(reply=77.0))
+    settings = Settings(
+        patience=math.inf, wording=Wording(owed="A secret of the application's."), deadlines=Deadlines(reply=77.0)
+    )
     lines = lines_of(recording(settings=settings))
     assert b"secret" not in b"".join(lines)
     read = header_of(lines[0]).settings
-    assert (read.patience, read.deadlines.reply, read.nudge) == (math.inf, 77.0, None)
+    assert (read.patience, read.deadlines.reply, read.wording) == (math.inf, 77.0, Wording())
 
 
 def test_a_recording_without_any_input() -> None:

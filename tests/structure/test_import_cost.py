@@ -70,6 +70,7 @@ PUBLIC = [
     "UserActivity",
     "UserTranscript",
     "Waiting",
+    "Wording",
     "connect",
 ]
 """Every name is a promise: it is added here on purpose, and removed with a news fragment."""

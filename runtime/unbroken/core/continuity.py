@@ -7,6 +7,7 @@ the context behind a link hold already?
 from __future__ import annotations
 
 from collections import deque
+from typing import Literal
 
 import msgspec
 
@@ -16,7 +17,7 @@ from unbroken.core.conversation import Conversation, Outcome
 from unbroken.core.journal import Journal, Plan
 from unbroken.core.outbox import AudioSpan, Item, Outbox
 from unbroken.decisions import Carry
-from unbroken.events import ActivityMark, ToolCall, ToolResult, Turn, UserText
+from unbroken.events import ActivityMark, Crossed, ReplyRequest, ToolCall, ToolResult, Turn, UserText
 from unbroken.messages import Account
 from unbroken.wire import HandleIssued
 
@@ -75,7 +76,8 @@ class Continuity:
         outbox: the order of what is sent.
         conversation: what was said, in words, and the tool calls.
         account: what the last replay did, and what became of what was in flight.
-        owed: the model owes a reply that nothing which is sent again will make it give.
+        preface: what the current link is to be told before anything else; None: nothing.
+        silent_context: see `unbroken.abc.Profile`, of the current target.
     """
 
     def __init__(self, *, rate: int, settings: Settings) -> None:
@@ -83,7 +85,9 @@ class Continuity:
         self.outbox = Outbox()
         self.conversation = Conversation(settings.history_bound)
         self.account = Account()
-        self.owed = False
+        self.preface: Turn | None = None
+        self.silent_context = True
+        self._asks_for: Literal["", "rest", "again", "owed"] = ""
         self._settings = settings
         self._crossing = Crossing()
         self._snapshot: _Snapshot | None = None
@@ -279,7 +283,7 @@ class Continuity:
             now: the present.
             drop_media: the audio kept over the outage is not replayed.
         """
-        way, owed = self._crossing, self.conversation.reply_owed
+        way = self._crossing
         plan = self.journal.plan(
             known=way.known,
             carry=way.carry,
@@ -297,13 +301,54 @@ class Continuity:
         )
         self._written.clear()
         self.outbox.rewind(plan.start, way.seq)
+        self._take_up(plan)
         self._mark_again(plan)
         self.outbox.open()
         if way.carry != "handle":
             self._base, self._seeded = way.known, way.carry == "history"
-        self.owed = owed and not self.outbox.waiting and not self.spoken_since(plan.start)
         self._plan, self.account = plan, self._accounted(plan, way, link)
         return way, plan
+
+    def _take_up(self, plan: Plan) -> None:
+        """Settles how the model comes to give the reply that it owes: exactly one thing asks for it.
+
+        Where what it answers is heard or read again, that does. What the caller heard of a cut reply is told before it then,
+        where the model can be told something without answering that.
+        """
+        cut, way = self.conversation.replies.cut, self._settings.on_cut_reply
+        asked = self.spoken_since(plan.start) or any(self._will_be_answered(send.item) for send in self.outbox.waiting)
+        self._asks_for, self.preface = "owed" if self.conversation.reply_owed and not asked else "", None
+        if cut is None:
+            return
+        if way == "leave" or self.spoken_since(cut.heard):  # nobody waits for the rest of it
+            self.conversation.replies.cut = None
+            self._asks_for = "" if way == "leave" else self._asks_for
+            return
+        told = way == "continue" and (not asked or self.silent_context)
+        cut.crossing = "continues" if told else "again"
+        if not asked:
+            self._asks_for = "rest" if told else "again"
+        elif told:
+            self.preface = Turn(role="user", text=self._settings.wording.told.replace("{heard}", cut.told))
+
+    def prompt(self) -> str:
+        """Returns what the model is to be asked for, now that all else was sent; "": nothing is to be asked for."""
+        replies, wording = self.conversation.replies, self._settings.wording
+        cut, asks_for = replies.cut, self._asks_for
+        self._asks_for = ""
+        match asks_for:
+            case "rest" if cut is not None:
+                return wording.go_on.replace("{heard}", cut.told)
+            case "again" if cut is not None:
+                return cut.request or wording.again
+            case "owed":
+                return replies.requested or wording.owed or ""
+            case _:
+                return ""
+
+    def _will_be_answered(self, item: Item) -> bool:
+        """Says whether the model answers an item that a new link is given; a tool's answer is told in words there."""
+        return _asks(item) and not isinstance(item, ToolResult) if self.silent_context else True
 
     def _mark_again(self, plan: Plan) -> None:
         """Marks again what is replayed of a turn that the application itself marks: by nothing else is it known for one."""
@@ -370,9 +415,17 @@ class Continuity:
             told_ms=ms(plan.told, rate),
             known_position=plan.known,
             replay_position=plan.start,
-            reply="owed" if self.owed and self._settings.nudge else "cut" if self._cut else "none",
+            reply=self._became(),
             tools=self.conversation.ledger.unknown_to(link),
         )
+
+    def _became(self) -> Crossed:
+        """Says what became of the reply in flight."""
+        replies = self.conversation.replies
+        if replies.cut is not None and replies.cut.crossing:
+            return "continued" if replies.cut.crossing == "continues" else "again"
+        owed = self._asks_for == "owed" and (replies.requested or self._settings.wording.owed)
+        return "owed" if owed else "cut" if self._cut else "none"
 
 
 def _asks(item: Item) -> bool:
@@ -380,6 +433,8 @@ def _asks(item: Item) -> bool:
     match item:
         case UserText(turn_complete=asks):
             return asks
+        case ReplyRequest():
+            return True
         case ActivityMark(mark=mark):
             return mark == "end"
         case _:

@@ -8,6 +8,7 @@ import msgspec
 
 from unbroken.core.ledger import Placed, ToolLedger
 from unbroken.core.playout import Playout
+from unbroken.core.replies import Replies
 from unbroken.core.said import Said
 from unbroken.decisions import Carry
 from unbroken.events import (
@@ -15,9 +16,9 @@ from unbroken.events import (
     Event,
     Interrupted,
     ModelTranscript,
-    ReplyBegan,
     ReplyEnd,
     ReplyEnded,
+    ReplyRequest,
     Text,
     ToolCall,
     ToolCallCancelled,
@@ -73,6 +74,7 @@ class Conversation:
         playout: how much of the reply can have been heard.
         reply_owed: the user's turn has ended, and no reply has been completed since.
         forgotten: the user's audio up to here is not told by the history any more, which has reached its bound.
+        replies: which of the model's replies was cut or asked for.
         empty_turns: turns in a row that the model ended without anything in them, though the user had said something and
             no reason was given.
     """
@@ -80,6 +82,7 @@ class Conversation:
     def __init__(self, history_bound: int = 200) -> None:
         self.ledger = ToolLedger()
         self.playout = Playout()
+        self.replies = Replies()
         self.reply_owed: bool = False
         self.forgotten: int = 0
         self.empty_turns: int = 0
@@ -88,7 +91,6 @@ class Conversation:
         self._bound = history_bound
         self._told = 0
         self._link = 0
-        self._replies = 0
         self._replying = False
         self._generated = False
         self._user: Said | None = None
@@ -164,14 +166,20 @@ class Conversation:
             self._user.position = heard
             self.reply_owed = True
 
-    def link_lost(self, now: float) -> tuple[Event, ...]:
-        """The current link is over; a reply that was in flight is cut, or complete where all of it had come."""
+    def link_lost(self, now: float, *, heard: int) -> tuple[Event, ...]:
+        """The current link is over; a reply that was in flight is cut, or complete where all of it had come.
+
+        Args:
+            now: the present.
+            heard: up to here the user's audio is known to have been heard, in samples.
+        """
         if not self._replying:
             return ()
         if self._generated:
             self.reply_owed = False
             return (self._end_reply("complete", now),)
         self.reply_owed = True
+        self.replies.lost(self._model, received_ms=self.playout.received_ms, heard=heard)
         return (self._end_reply("cut", now),)
 
     def begin_link(
@@ -207,7 +215,7 @@ class Conversation:
             heard: what was said up to there it has heard again.
         """
         for said in self._again:
-            if said.position is not None and said.position > heard:
+            if said.position is not None and said.position > heard and said not in self._turns:
                 self._keep(said)
         self._again = ()
 
@@ -222,8 +230,20 @@ class Conversation:
         """
         if not seq or all(said.seq != seq for said in self._turns):
             self._keep(Said("user", text=text.text, spoken=False, seq=seq))
+            if text.turn_complete:
+                self.replies.cut = None
         if text.turn_complete:
             self.reply_owed = self._asked = self._said = True
+
+    def requested(self, request: ReplyRequest, *, seq: int) -> None:
+        """A link was given the application's request for a reply. It is no turn: the history does not tell it.
+
+        Args:
+            request: the request.
+            seq: its number in the outbox, by which one that is sent again is known.
+        """
+        self.reply_owed = self._asked = self._said = True
+        self.replies.request(request.instructions, seq=seq)
 
     def answer(self, call_id: str, result: object, *, scheduling: str | None = None) -> ToolResult | None:
         """The application answers a call; see `ToolLedger.answer`. What is returned goes into the outbox."""
@@ -312,7 +332,7 @@ class Conversation:
 
     def _begin_reply(self) -> Outcome:
         """Begins a reply; unless only a text or a tool's answer asked for it, it acknowledges the user's turn."""
-        self._replies += 1
+        began, cut = self.replies.begin(link=self._link)
         self._replying = True
         self._generated = self._swallow = self._said = False
         self.empty_turns = 0
@@ -328,26 +348,35 @@ class Conversation:
             self._unplaced.append(self._user)
         self._user.answered = True
         self._model = None
-        return Outcome(
-            (ReplyBegan(reply=self._replies, link=self._link),), useful=True, user_turn_ended=ended, reply_began=True
-        )
+        if cut is not None and cut.said is not None:
+            self._take_up(cut.said, again=began.again)
+        return Outcome((began,), useful=True, user_turn_ended=ended, reply_began=True)
+
+    def _take_up(self, said: Said, *, again: bool) -> None:
+        """What was heard of a cut reply stands before what carries it on, and nowhere where it is given again."""
+        if again and said in self._turns:
+            self._turns.remove(said)
+        elif not again and said not in self._turns:
+            self._keep(said)
+            self._unplaced.append(said)
 
     def _with(self, began: Outcome, *events: Event, answers: tuple[ToolResult, ...] = ()) -> Outcome:
         return msgspec.structs.replace(began, events=began.events + events, answers=answers)
 
     def _end_reply(self, how: ReplyEnd, now: float, reason: str = "") -> ReplyEnded:
         received, heard = self.playout.received_ms, self.playout.heard_ms(now)
+        self.replies.end(self._model, received_ms=received)
         if self._model is not None and how != "complete":
             # What was received of a cut reply keeps playing; an interruption silences what was not yet played.
             share = heard / received if how == "interrupted" and received else 1.0
-            self._model.cut_short(share)
+            self._model.keep(self._model.text, share)
         if how == "interrupted":
             self.playout.flush()
         else:
             self._ended_at = now
         self._replying = False
         self._model = None
-        return ReplyEnded(reply=self._replies, how=how, received_ms=received, heard_ms=heard, reason=reason)
+        return ReplyEnded(reply=self.replies.count, how=how, received_ms=received, heard_ms=heard, reason=reason)
 
     def _model_said(self, text: str) -> None:
         if self._model is None:
@@ -410,6 +439,7 @@ class Conversation:
     def _interrupted(self, event: Interrupted, now: float) -> Outcome:
         self._swallow = True
         self.reply_owed = False
+        self.replies.cut = None
         if self._user is not None and self._user.answered:
             self._user.closed = True
         if not self._replying:
@@ -444,6 +474,6 @@ class Conversation:
             self.forgotten = max(self.forgotten, gone.position)
 
     def __repr__(self) -> str:
-        state = f"reply {self._replies} in flight" if self._replying else "reply owed" if self.reply_owed else "at rest"
+        state = f"reply {self.replies.count} in flight" if self._replying else "reply owed" if self.reply_owed else "at rest"
         tools = len(self.ledger.pending)
         return f"<Conversation link {self._link}, {state}, {tools} tool{'' if tools == 1 else 's'} in flight>"

@@ -11,11 +11,11 @@ from typing import TypeAlias
 import msgspec
 
 from unbroken.errors import UnbrokenError
-from unbroken.events import ActivityMark, ToolResult, Turn, UserText
+from unbroken.events import ActivityMark, ReplyRequest, ToolResult, Turn, UserText
 
 __all__ = ["AudioSpan", "Item", "Outbox", "OutboxFull", "Pinned", "Send"]
 
-Item: TypeAlias = UserText | ToolResult | ActivityMark | Turn
+Item: TypeAlias = UserText | ReplyRequest | ToolResult | ActivityMark | Turn
 """What is pinned in the user's audio; a `Turn` is context told in words."""
 
 

@@ -68,13 +68,13 @@ class Said:
             return open_turn and self.role == "user" and not self.answered
         return self.position <= upto
 
-    def cut_short(self, share: float) -> None:
+    def keep(self, text: str, share: float) -> None:
         """Keeps what was heard of it, up to a whole word.
 
         Args:
-            share: of the words, from 0 to 1.
+            text: all that was said.
+            share: how much of that was heard, from 0 to 1.
         """
-        text = self.text
         kept = text[: int(len(text) * min(1.0, share))]
         if len(kept) < len(text) and not text[len(kept)].isspace():
             kept = kept[: kept.rfind(" ") + 1]

@@ -57,7 +57,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="r
         unbroken: the version that wrote it.
         session: the session's name.
         targets: the route, by name.
-        settings: the session's bounds, without the text of its nudge.
+        settings: the session's bounds, without its wording.
         policy: the name under which the session's policy is registered; "": it was an object of the application's.
         policy_repr: how that object shows itself.
         began: when the session took its first input, in seconds on its clock, as all times of the other lines.

@@ -13,7 +13,7 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from unbroken.config import Settings
+from unbroken.config import Settings, Wording
 from unbroken.core.first import First
 from unbroken.core.machine import Checkpoint, Command, IllegalInput, Input, Machine
 from unbroken.decisions import Situation
@@ -223,7 +223,7 @@ class Recording:
             unbroken=_version(),
             session=self.session,
             targets=self._targets,
-            settings=msgspec.structs.replace(self._settings, nudge=None),  # a text of the application's
+            settings=msgspec.structs.replace(self._settings, wording=Wording()),  # texts of the application's
             policy=self._policy,
             policy_repr=self._policy_repr,
             began=now if began is None else began,

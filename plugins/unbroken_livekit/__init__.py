@@ -1,0 +1,1 @@
+"""LiveKit Agents' realtime models that survive their connections."""

@@ -1,0 +1,1 @@
+"""Any of LiveKit's realtime models under unbroken's supervision."""

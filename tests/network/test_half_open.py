@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import anyio
 import pytest
-from benchmarks.half_open import CASES, WELL, Case, run
+from benchmarks.half_open import CASES, WELL, Case, Found, run
 from tests.session.stage import FRAME, Call, Stage, speech
 
 import unbroken
@@ -20,15 +22,40 @@ from unbroken.transports.websocket import WebSocketTransport
 _MISSING = missing()
 
 pytestmark = [
-    pytest.mark.anyio,
     pytest.mark.sockets,
     pytest.mark.skipif(bool(_MISSING), reason=f"{_MISSING}; run it as root on Linux"),
 ]
 
 
-@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-async def test_what_is_half_open_is_suspected_and_then_condemned(case: Case) -> None:
-    found = await run(case, healthy=1.0)
+BACKENDS = ("asyncio", "trio")
+AT_ONCE = 5
+"""Connections that are lived at one time, each in a thread and on roads of its own: they wait and hardly compute."""
+
+Lived = Callable[[Case, str], Found]
+
+
+def live(case: Case, backend: str) -> Found:
+    """Lives one connection of a case: ten healthy seconds where nothing dies."""
+    well = case in WELL
+    work = functools.partial(run, case, healthy=10.0 if well else 1.0, wait=0.0 if well else 30.0)
+    return anyio.run(work, backend=backend)
+
+
+@pytest.fixture(scope="module")
+def lived(request: pytest.FixtureRequest) -> Iterator[Lived]:
+    """Lives all cases that are asked for, several at a time; the tests look at what was found."""
+    items = [item for item in request.session.items if isinstance(item, pytest.Function) and "case" in item.fixturenames]
+    given: list[dict[str, Any]] = [item.callspec.params for item in items if item.path == request.path]
+    given.sort(key=lambda one: (one["case"] not in WELL, not one["case"].stops))  # those that take longest first
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = {(one["case"], one["backend"]): pool.submit(live, one["case"], one["backend"]) for one in given}
+        yield lambda case, backend: found[case, backend].result()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_what_is_half_open_is_suspected_and_then_condemned(case: Case, backend: str, lived: Lived) -> None:
+    found = lived(case, backend)
     assert found.early == 0
     assert found.suspected is not None
     assert found.condemned is not None
@@ -36,9 +63,10 @@ async def test_what_is_half_open_is_suspected_and_then_condemned(case: Case) -> 
     assert found.cause == ("not_reading" if case.stops else "path_dead")
 
 
-async def test_jitter_and_loss_end_nothing() -> None:
-    found = await run(WELL[3], healthy=10.0, wait=0.0)
-    assert found.condemned is None
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("case", [WELL[3]], ids=lambda case: case.name)
+def test_jitter_and_loss_end_nothing(case: Case, backend: str, lived: Lived) -> None:
+    assert lived(case, backend).condemned is None
 
 
 class Listener:
@@ -69,6 +97,7 @@ class Road:
         return self.listeners[-1]
 
 
+@pytest.mark.anyio
 async def test_a_session_leaves_a_path_that_dies_within_speech(monkeypatch: pytest.MonkeyPatch) -> None:
     async def script(call: Call) -> None:
         call.say(ready=True, handle=f"h{call.number}")

@@ -25,6 +25,7 @@ __all__ = [
     "Interrupted",
     "ModelTranscript",
     "OutageBegan",
+    "ProviderMessage",
     "Recovered",
     "ReplyBegan",
     "ReplyEnded",
@@ -163,6 +164,22 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     total_tokens: int = 0
     input_details: Mapping[str, int] = {}
     output_details: Mapping[str, int] = {}
+
+
+class ProviderMessage(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A whole message of the provider's, for applications that want what no event tells of; only a provider that is asked
+    for it gives it. It comes right after the events that were made of it.
+
+    Attributes:
+        data: the message as it came on the wire.
+        platform: the platform's name, where its messages have a form of their own; see `unbroken.abc.Profile`.
+    """
+
+    data: bytes | str
+    platform: str = ""
+
+    def __repr__(self) -> str:
+        return f"<ProviderMessage of {len(self.data)} bytes>"
 
 
 # -- What only the application sees -----------------------------------------------------------------------------------
@@ -378,6 +395,7 @@ Event: TypeAlias = (
     | ToolCall
     | ToolCallCancelled
     | Usage
+    | ProviderMessage
     | OutageBegan
     | Waiting
     | Recovered

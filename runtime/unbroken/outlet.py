@@ -8,11 +8,11 @@ from collections.abc import Callable
 import anyio
 
 from unbroken.errors import SessionEscalated, UnbrokenError
-from unbroken.events import Audio, Escalated, Event, ModelTranscript, Text, ToolCall, UserTranscript
+from unbroken.events import Audio, Escalated, Event, ModelTranscript, ProviderMessage, Text, ToolCall, UserTranscript
 
 __all__ = ["Outlet"]
 
-_SAID = frozenset({Audio, Text, UserTranscript, ModelTranscript})
+_SAID = frozenset({Audio, Text, UserTranscript, ModelTranscript, ProviderMessage})
 """What observers are not told: it is the conversation itself, and the most of what comes."""
 
 _EVENT_BYTES = 200
@@ -118,4 +118,6 @@ def _cost(event: Event) -> int:
         return _EVENT_BYTES + len(event.pcm)
     if isinstance(event, Text | ModelTranscript | UserTranscript):
         return _EVENT_BYTES + len(event.text)
+    if isinstance(event, ProviderMessage):
+        return _EVENT_BYTES + len(event.data)
     return _EVENT_BYTES + len(str(event.arguments)) if isinstance(event, ToolCall) else _EVENT_BYTES

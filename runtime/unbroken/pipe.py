@@ -26,6 +26,7 @@ from unbroken.core.outbox import AudioSpan, Item, Pinned
 from unbroken.events import (
     ActivityMark,
     AudioLost,
+    ProviderMessage,
     ReplyRequest,
     ToolCall,
     ToolCallCancelled,
@@ -190,6 +191,8 @@ class AudioPipe(Actor[Replay]):
                         self._post(Announced(link=link, time_left=time_left))
                 case Skipped(what=what):
                     self._skip(what)
+                case ProviderMessage():
+                    self._outlet.put(event)
                 case _:
                     outcome = self.conversation.on_event(event, link=link, now=now, heard=self.journal.heard)
                     self._come(outcome, now)

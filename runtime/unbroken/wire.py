@@ -11,6 +11,7 @@ from unbroken.events import (
     Audio,
     Interrupted,
     ModelTranscript,
+    ProviderMessage,
     Text,
     ToolCall,
     ToolCallCancelled,
@@ -114,6 +115,7 @@ WireEvent: TypeAlias = (
     | Interrupted
     | UserActivity
     | Usage
+    | ProviderMessage
     | SetupDone
     | GenerationComplete
     | TurnComplete

@@ -18,6 +18,7 @@ from unbroken.events import (
     ActivityMark,
     Audio,
     Interrupted,
+    ModelTranscript,
     ToolCall,
     ToolCallCancelled,
     ToolResult,
@@ -87,6 +88,8 @@ def _event(key: str, value: Any) -> list[WireEvent]:
             return [UserTranscript(text=value, finished=True)]
         case "words":
             return [UserTranscript(text=value)]
+        case "said":
+            return [ModelTranscript(text=value)]
         case "end":
             return [GenerationComplete(), TurnComplete()]
         case "interrupted":

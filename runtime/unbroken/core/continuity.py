@@ -260,6 +260,9 @@ class Continuity:
         self._snapshot = None
         told = self.conversation.told
         known = max(told, self._answered)
+        cut = self.conversation.replies.cut
+        if cut is not None and not self.journal.speech_between(known, cut.heard):
+            known = max(known, cut.heard)  # what was heard of the answer is told behind the question
         history = self.conversation.history(known) if carry != "nothing" else ()
         self._crossing = Crossing(
             carry="history" if history else "nothing",
@@ -374,6 +377,8 @@ class Continuity:
         self.conversation.not_said_again(self.journal.first_speech(self.journal.heard, preroll=0.0))
         self._unreported = Account() if reported else self._so_far()
         self._cut = cut or (self._cut and not reported)
+        if self._settings.on_cut_reply == "leave" and (left := self.conversation.replies.cut) is not None:
+            self._answered = max(self._answered, left.heard)
 
     def overflowed(self) -> float:
         """Goes on where the journal begins, if what was to be sent next has been dropped at its bound.

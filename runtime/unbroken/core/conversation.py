@@ -173,6 +173,7 @@ class Conversation:
             now: the present.
             heard: up to here the user's audio is known to have been heard, in samples.
         """
+        self.acknowledged(heard)
         if not self._replying:
             return ()
         if self._generated:

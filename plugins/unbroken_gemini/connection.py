@@ -16,6 +16,7 @@ from unbroken.events import (
     Audio,
     Interrupted,
     ModelTranscript,
+    ProviderMessage,
     Text,
     ToolCall,
     ToolCallCancelled,
@@ -55,12 +56,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         row: the model.
         platform: "gemini" or "vertex".
         consumed_index: handles say which client message they hold.
+        messages: the service's messages are shown as they came, besides the events that are made of them.
     """
 
     setup: Mapping[str, Any]
     row: GeminiRow
     platform: str = "gemini"
     consumed_index: bool = False
+    messages: bool = False
 
     def __repr__(self) -> str:
         return f"<Plan for {self.row.name} on {self.platform}>"
@@ -191,6 +194,8 @@ class GeminiConnection(Connection):
         if (error := message.error) is not None:
             events.append(ProviderFault(code=error.code, reason=error.message or error.status))
         events += [Skipped(what=what) for what in skipped]
+        if self._plan.messages:
+            events.append(ProviderMessage(data=data, platform=self._plan.platform))
         return events
 
     def _said(self, content: wire.ServerContent) -> Iterator[WireEvent]:

@@ -60,7 +60,7 @@ class GeminiProvider(Provider):
         platform = "vertex" if account.vertex else "gemini"
         row = models.known(target.model, platform=platform) if given.known else _row(target.model)
         settled = configuration(config if target.config is None else target.config)
-        plans = plan(client, row, target.model, settled, compress=given.compress)
+        plans = plan(client, row, target.model, settled, compress=given.compress, messages=given.messages)
         self.profile = models.profile(row, platform, consumed_index=plans.consumed_index)
         if models.proactive(plans.setup):
             self.profile = msgspec.structs.replace(self.profile, may_be_silent=True)

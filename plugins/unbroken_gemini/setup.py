@@ -48,7 +48,15 @@ def configuration(config: object) -> types.LiveConnectConfig | None:
             )
 
 
-def plan(client: Client, row: GeminiRow, model: str, config: types.LiveConnectConfig | None, *, compress: bool) -> Plan:
+def plan(
+    client: Client,
+    row: GeminiRow,
+    model: str,
+    config: types.LiveConnectConfig | None,
+    *,
+    compress: bool,
+    messages: bool = False,
+) -> Plan:
     """Builds the setup of a target.
 
     Args:
@@ -57,6 +65,7 @@ def plan(client: Client, row: GeminiRow, model: str, config: types.LiveConnectCo
         model: the model's name, with or without a prefix.
         config: google-genai's configuration.
         compress: add context compression where the configuration is silent about it.
+        messages: see `unbroken_gemini.connection.Plan`.
 
     Raises:
         ConfigError: google-genai refuses the configuration, or it brings its own resumption handle.
@@ -77,6 +86,7 @@ def plan(client: Client, row: GeminiRow, model: str, config: types.LiveConnectCo
         row=row,
         platform="vertex" if vertex else "gemini",
         consumed_index=bool(resumption.get("transparent")),
+        messages=messages,
     )
 
 

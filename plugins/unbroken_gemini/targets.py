@@ -29,7 +29,11 @@ _SALT = secrets.token_bytes(16)
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """`unbroken.config.Target.options` of a Gemini target; the arguments of `target`, which documents them."""
+    """`unbroken.config.Target.options` of a Gemini target; the arguments of `target`, which documents them.
+
+    Attributes:
+        messages: of no argument; `unbroken_gemini.connection.Plan.messages`, which `unbroken_gemini.live_connect` asks for.
+    """
 
     api_key: Secret | None = None
     token: Secret | None = None
@@ -44,6 +48,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     ssl: tls.SSLContext | None = None
     known: bool = True
     compress: bool = True
+    messages: bool = False
 
     def __repr__(self) -> str:
         return "<Options>"

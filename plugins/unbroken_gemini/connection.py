@@ -137,10 +137,15 @@ class GeminiConnection(Connection):
         """Encodes something the model should know: as an open turn, or, where only text input is allowed, as such with the
         request not to answer.
         """
+        return self.told((turn,))[0]
+
+    def told(self, turns: Sequence[Turn]) -> Sequence[bytes]:
+        """Encodes turns that the application tells, in one message and in the same forms."""
         if self._row.text == "content":
-            return _encode(client_content=wire.ClientContent(turns=(_content(turn),), turn_complete=False))
-        told = f'You said before: "{turn.text}"' if turn.role == "model" else turn.text
-        return _encode(realtime_input=wire.RealtimeInput(text=f"{told} {_NO_ANSWER}"))
+            contents = tuple(map(_content, turns))
+            return (_encode(client_content=wire.ClientContent(turns=contents, turn_complete=False)),)
+        told = "\n".join(f'You said before: "{turn.text}"' if turn.role == "model" else turn.text for turn in turns)
+        return (_encode(realtime_input=wire.RealtimeInput(text=f"{told} {_NO_ANSWER}")),)
 
     def tool_result(self, result: ToolResult) -> bytes:
         """Encodes the answer to a call. ``scheduling`` is left out where the model's row does not know it: it would close
@@ -164,6 +169,11 @@ class GeminiConnection(Connection):
                 return _encode(realtime_input=wire.RealtimeInput(activity_end={}))
             case "stream_end":
                 return _encode(realtime_input=wire.RealtimeInput(audio_stream_end=True))
+
+    def image(self, data: bytes, *, mime_type: str) -> bytes:
+        """Encodes an image as a frame of the user's video, which is what the Live API takes: JPEG, about one a second."""
+        blob = wire.Blob(data=data, mime_type=mime_type)
+        return codec.encode_client(wire.ClientMessage(realtime_input=wire.RealtimeInput(video=blob)))
 
     # -- What the service says ------------------------------------------------------------------------------------------
 

@@ -54,6 +54,7 @@ class GeminiRow(Row, frozen=True, kw_only=True):
         languages: codes that ``speechConfig.languageCode`` may name; None: any, or not known (native audio models choose the
             language by themselves).
         silent_by_choice: ``proactiveAudio: false`` is accepted.
+        images: ``realtimeInput.video`` is taken: JPEG, about one a second.
         compression: ``contextWindowCompression`` is understood; without it an audio session ends after 15 minutes.
     """
 
@@ -68,6 +69,7 @@ class GeminiRow(Row, frozen=True, kw_only=True):
     affective_dialog: bool = False
     languages: tuple[str, ...] | None = None
     silent_by_choice: bool = True
+    images: bool = True
     compression: bool = True
 
 
@@ -268,6 +270,7 @@ _ROWS = (
         _on("vertex", "unconfirmed"),
         purpose="translation",
         tools=False,
+        images=False,
     ),
     _like(
         _ANY,
@@ -276,6 +279,7 @@ _ROWS = (
         _on("vertex", "unconfirmed"),
         purpose="transcription",
         tools=False,
+        images=False,
         modalities=("TEXT",),
     ),
     _like(

@@ -85,6 +85,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         may_be_silent: it may choose to give no reply, so that a turn without one says nothing about the link.
         modalities: what it answers in.
         tools: it can call tools.
+        images: it takes images of what the user shows (`Connection.image`).
     """
 
     platform: str
@@ -106,6 +107,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     may_be_silent: bool = False
     modalities: tuple[str, ...] = ("AUDIO",)
     tools: bool = True
+    images: bool = False
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,6 +178,20 @@ class Connection(ABC):
     @abstractmethod
     def activity(self, mark: ActivityMark) -> bytes:
         """Encodes a mark in the user's audio."""
+
+    def told(self, turns: Sequence[Turn]) -> Sequence[bytes]:
+        """Encodes turns of the conversation that the application tells, in as few messages as the model allows: like
+        `context`, they are not to be answered. Each message is sent and counted."""
+        return [self.context(turn) for turn in turns]
+
+    def image(self, data: bytes, *, mime_type: str) -> bytes:
+        """Encodes an image of what the user shows. Not asked for where the profile says that the model takes none.
+
+        Args:
+            data: the image.
+            mime_type: how it is encoded, such as "image/jpeg".
+        """
+        raise NotImplementedError(f"{type(self).__name__} encodes no images, and its profile says that its model takes some")
 
 
 class Provider(ABC):

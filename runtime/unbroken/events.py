@@ -32,6 +32,7 @@ __all__ = [
     "ReplyRequest",
     "Steps",
     "Text",
+    "Told",
     "ToolCall",
     "ToolCallCancelled",
     "ToolResult",
@@ -430,6 +431,16 @@ class UserText(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     text: str
     turn_complete: bool = True
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Turns that the application tells the conversation. They ask for no reply.
+
+    Attributes:
+        turns: the turns, the oldest first.
+    """
+
+    turns: tuple[Turn, ...]
 
 
 class ReplyRequest(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -22,6 +22,7 @@ from unbroken.config import Settings
 from unbroken.core.audio import SpeechDetector, is_quiet
 from unbroken.core.continuity import Continuity
 from unbroken.core.conversation import Outcome
+from unbroken.core.newest import Image, Newest
 from unbroken.core.outbox import AudioSpan, Item, Pinned
 from unbroken.events import (
     ActivityMark,
@@ -29,6 +30,7 @@ from unbroken.events import (
     ProviderMessage,
     ReplyRequest,
     ToolCall,
+    Told,
     ToolCallCancelled,
     ToolResult,
     Turn,
@@ -118,6 +120,7 @@ class AudioPipe(Actor[Replay]):
         self._up_at = 0.0
         self._paced_from: tuple[float, int] | None = None
         self._tick = math.inf
+        self._image = Newest()
         self._released = True
         self._refused: set[int] = set()
 
@@ -162,8 +165,15 @@ class AudioPipe(Actor[Replay]):
             if turn == "ended":
                 self._unanswered()
 
-    def send(self, item: UserText | ReplyRequest | ActivityMark) -> None:
-        """Queues a text, a request or a mark behind the audio that was sent before it."""
+    def send_image(self, image: Image) -> None:
+        """Sends an image where nothing stands before it; otherwise the newest waits, as long as it is new."""
+        now = anyio.current_time()
+        self._image.put(image, now)
+        if self._link is not None and self.outbox.clear_at(self.journal.end):
+            self._show(self._link, now)
+
+    def send(self, item: UserText | ReplyRequest | ActivityMark | Told) -> None:
+        """Queues a text, a request, a turn or a mark behind the audio that was sent before it."""
         self.outbox.put(item, self.journal.end)
         self._drain(anyio.current_time())
 
@@ -331,13 +341,26 @@ class AudioPipe(Actor[Replay]):
             elif send.seq not in self._refused:
                 self._write_item(link, send.item, send.seq)
                 self.continuity.wrote(send.item, send.seq, now=now)
-        except (
-            Exception
-        ) as failed:  # because a bug in a plugin's encoder must neither reach the application nor end the session
+        except Exception as failed:  # because a bug in a plugin's encoder must neither reach the application nor end it
             if isinstance(send, Pinned):  # it would do the same to every later link
                 self._refused.add(send.seq)
-            logger.error("%s: the encoder of link %d failed with %s", self.name, link.number, type(failed).__name__)
-            link.abort("crash", f"the encoder failed with {type(failed).__name__}")
+            self._encoder_failed(link, failed)
+
+    def _show(self, link: Link, now: float) -> None:
+        """Sends the image that waits, where it is new and the model takes any."""
+        if not link.open or link.buffered >= _UNSENT:
+            return
+        image = self._image.take(now)
+        if image is None or not self._profile.images:
+            return
+        try:
+            link.send(link.connection.image(image.data, mime_type=image.mime_type))
+        except Exception as failed:  # because a bug in a plugin's encoder must neither reach the application nor end it
+            self._encoder_failed(link, failed)
+
+    def _encoder_failed(self, link: Link, failed: Exception) -> None:
+        logger.error("%s: the encoder of link %d failed with %s", self.name, link.number, type(failed).__name__)
+        link.abort("crash", f"the encoder failed with {type(failed).__name__}")
 
     def _write_item(self, link: Link, item: Item, seq: int) -> None:
         connection = link.connection
@@ -353,6 +376,10 @@ class AudioPipe(Actor[Replay]):
                 self._tell("turn_ended")
             case ActivityMark():
                 link.send(connection.activity(item))
+            case Told(turns=turns):
+                for message in connection.told(turns):
+                    link.send(message)
+                self.conversation.recall(turns, seq=seq)
             case ToolResult():
                 self._write_result(link, item)
             case Turn():

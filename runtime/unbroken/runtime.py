@@ -22,10 +22,11 @@ from unbroken.actors.supervisor import Intensity, RestartsExhausted, supervise
 from unbroken.config import Route, Settings, Target, targets_of
 from unbroken.core.classify import Rule
 from unbroken.core.fleet import Fleet
+from unbroken.core.given import turns_of
 from unbroken.core.policy import DefaultPolicy
 from unbroken.decisions import TargetState
 from unbroken.errors import ConfigError, UnbrokenError
-from unbroken.events import Escalated
+from unbroken.events import Escalated, Turn
 from unbroken.messages import AskPolicy
 from unbroken.observers import Observers
 from unbroken.outlet import Outlet
@@ -125,6 +126,7 @@ class Runtime:
         settings: Settings | None = None,
         name: str | None = None,
         transport: Transport | None = None,
+        history: Sequence[Turn] = (),
     ) -> Session:
         """Opens a session; its first link is dialled in the background.
 
@@ -138,10 +140,12 @@ class Runtime:
             settings: the session's bounds; None: the defaults.
             name: for people; unique within the runtime. None: "session-1" and so on.
             transport: what its links go over; None: the runtime's.
+            history: what was said before, the oldest turn first; the first link begins with it, and the model answers none
+                of it. Turns beyond `Settings.history_bound` are forgotten from the front.
 
         Raises:
-            ConfigError: the route, the configuration, the policy or the rules cannot work; the text says what would have
-                worked.
+            ConfigError: the route, the configuration, the policy, the rules or the history cannot work; the text says what
+                would have worked.
             UnbrokenError: the runtime is not running.
         """
         if self._tasks is None:
@@ -153,6 +157,7 @@ class Runtime:
         providers = [_provider(target, config) for target in targets]
         _check_rates(targets, providers)
         settings = settings if settings is not None else Settings()
+        said = turns_of("history", history)
         rows = registry.rules(rules)
         chosen = registry.policy(policy) if policy is not None else DefaultPolicy()
         states = _states(name, targets, providers)
@@ -179,6 +184,7 @@ class Runtime:
             given_up=lambda: self._keep(recording),
             watch=self._watchdog.watch,
         )
+        supervisor.pipe.conversation.recall(said)
         session = Session(name, supervisor=supervisor, outlet=outlet)
         self._policy.enroll(
             name,
@@ -247,6 +253,7 @@ async def connect(
     transport: Transport | None = None,
     observers: Sequence[Observer] = (),
     recordings: str | os.PathLike[str] | None = None,
+    history: Sequence[Turn] = (),
 ) -> AsyncGenerator[Session]:
     """Opens one session in a runtime of its own, and closes it at the end of the block::
 
@@ -259,7 +266,9 @@ async def connect(
     it as it is. The arguments are those of `Runtime.open`; `observers` and `recordings` are those of `Runtime`.
     """
     async with Runtime(transport=transport, observers=observers, recordings=recordings) as runtime:
-        yield runtime.open(route, config=config, policy=policy, rules=rules, settings=settings, name=name)
+        yield runtime.open(
+            route, config=config, policy=policy, rules=rules, settings=settings, name=name, history=history
+        )
 
 
 def _default_transport() -> Transport:

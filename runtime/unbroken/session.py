@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -10,8 +11,10 @@ from typing import Any, Literal
 import anyio
 import anyio.lowlevel
 
+from unbroken.core.given import check_text, turns_of
+from unbroken.core.newest import Image
 from unbroken.errors import ConfigError, SessionClosed, SessionEscalated
-from unbroken.events import ActivityMark, Event, ReplyRequest, ToolCall, UserText
+from unbroken.events import ActivityMark, Event, ReplyRequest, Told, ToolCall, Turn, UserText
 from unbroken.messages import Finished
 from unbroken.outlet import Outlet
 from unbroken.pipe import AudioPipe
@@ -66,6 +69,13 @@ class Session:
         return self._pipe.continuity.resumable(now=anyio.current_time())
 
     @property
+    def lag(self) -> float:
+        """Seconds of the user's audio that the present link was not given yet, or the last one where there is none; 0.0: it
+        is live. It grows over an outage, may grow once more where the next link has to be given some of it again, and is made
+        up at `Settings.catch_up`."""
+        return self._pipe.lag
+
+    @property
     def input_rate(self) -> int:
         """Samples per second that `send_audio` takes (Gemini: 16000)."""
         return self._pipe.rate
@@ -85,6 +95,31 @@ class Session:
             raise SessionClosed(f"{self.name} was closed; open a new session to send audio")
         self._pipe.send_audio(pcm if type(pcm) is bytes else bytes(pcm))
 
+    def send_image(self, data: bytes | bytearray | memoryview, *, mime_type: str = "image/jpeg") -> None:
+        """Takes an image of what the user shows: a frame of a camera or a screen, about one a second (Gemini).
+
+        Never waits, and never raises because of an outage. Images are not journalled: while no link is up, or older audio
+        is on its way, only the newest is kept, and after two seconds it is not sent any more. On a target of the route that
+        takes no images they are left out.
+
+        Args:
+            data: the image, encoded.
+            mime_type: how it is encoded (Gemini: "image/jpeg" or "image/png").
+
+        Raises:
+            ConfigError: no target of the route takes images, or it is none.
+            SessionClosed: the session was closed by `aclose`.
+        """
+        if self._closed:
+            raise SessionClosed(f"{self.name} was closed; open a new session to send images")
+        if not self._supervisor.takes_images:
+            raise ConfigError(f"no target of {self.name} takes images; a session on gemini/gemini-3.8-live does")
+        if not mime_type.startswith("image/"):
+            raise ConfigError(f"send_image needs a mime_type such as 'image/jpeg', not {mime_type!r}")
+        if not data:
+            raise ConfigError("send_image needs an image; this has no bytes in it")
+        self._pipe.send_image(Image(data=bytes(data), mime_type=mime_type))
+
     async def send_text(self, text: str, *, turn_complete: bool = True) -> None:
         """Sends the user's words as text. Returns once they are queued, in order with the audio.
 
@@ -100,9 +135,31 @@ class Session:
             SessionEscalated: the session was given up.
         """
         self._check()
-        _check_text("send_text", text, instead="to end a turn of speech use send_activity('end')")
+        check_text("send_text", text, instead="to end a turn of speech use send_activity('end')")
         await anyio.lowlevel.checkpoint()
         self._pipe.send(UserText(text=text, turn_complete=turn_complete))
+
+    async def tell(self, turns: Sequence[Turn]) -> None:
+        """Tells turns of the conversation that ask for no reply: what was said elsewhere, or what the application knows.
+
+        Returns once they are queued, in order with the audio. They are part of the history, so they cross to every later
+        link. How they are told is the model's matter, and a model that answers every text (Gemini 3.x) is asked not to answer
+        this one; what is known before the session begins is better given to it as ``history`` (`Runtime.open`).
+
+        Args:
+            turns: the turns, the oldest first; without any, nothing is done.
+
+        Raises:
+            ConfigError: one of them is no turn, or has no text in it, or none that UTF-8 can carry.
+            OutboxFull: too much waits for a link already.
+            SessionClosed: the session was closed.
+            SessionEscalated: the session was given up.
+        """
+        self._check()
+        told = turns_of("tell", turns)
+        await anyio.lowlevel.checkpoint()
+        if told:
+            self._pipe.send(Told(turns=told))
 
     async def ask_reply(self, instructions: str | None = None) -> None:
         """Asks for a reply that the user did not ask for: a greeting, a hint, a word after a silence. Returns once queued.
@@ -121,7 +178,7 @@ class Session:
         """
         self._check()
         text = self._pipe.wording.speak if instructions is None else instructions
-        _check_text("ask_reply", text, instead="leave it out to have the model simply speak")
+        check_text("ask_reply", text, instead="leave it out to have the model simply speak")
         await anyio.lowlevel.checkpoint()
         self._pipe.send(ReplyRequest(instructions=text))
 
@@ -226,12 +283,3 @@ class Session:
             raise SessionClosed(f"{self.name} was closed; open a new session")
         if self._outlet.story is not None:
             raise SessionEscalated(self._outlet.story)
-
-
-def _check_text(method: str, text: str, *, instead: str) -> None:
-    if not text:
-        raise ConfigError(f"{method} needs at least one character; {instead}")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ConfigError(f"{method} needs text that UTF-8 can carry; this has half a surrogate pair in it") from None

@@ -130,7 +130,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         self._number = 0
         self._asked: tuple[AskPolicy, float] | None = None
         self._asks = 0
-        self._decision: Decision = Retry(carry="nothing")
+        self._decision: Decision = Retry(carry="history")  # what the application gave the session to begin with
         self._decided_at = 0.0
         self._instead = ""
         self._permit: Permit | None = None
@@ -148,6 +148,11 @@ class SessionSupervisor(Actor[SupervisorMessage]):
 
     def __repr__(self) -> str:
         return f"<SessionSupervisor {self.name!r} {self.machine.state.value}, link {self._number}>"
+
+    @property
+    def takes_images(self) -> bool:
+        """Some target of the route takes images."""
+        return any(provider.profile.images for provider in self._providers)
 
     # -- the actor ------------------------------------------------------------------------------------------------------
 

@@ -77,6 +77,9 @@ class StageConnection(Connection):
     def activity(self, mark: ActivityMark) -> bytes:
         return json.dumps({"mark": mark.mark}).encode()
 
+    def image(self, data: bytes, *, mime_type: str) -> bytes:
+        return json.dumps({"image": [mime_type, data.decode()]}).encode()
+
 
 def _event(key: str, value: Any) -> list[WireEvent]:
     match key:

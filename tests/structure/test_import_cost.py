@@ -65,6 +65,7 @@ PUBLIC = [
     "Text",
     "ToolCall",
     "ToolCallCancelled",
+    "Turn",
     "UnbrokenError",
     "Usage",
     "UserActivity",

@@ -11,12 +11,13 @@ from typing import TypeAlias
 import msgspec
 
 from unbroken.errors import UnbrokenError
-from unbroken.events import ActivityMark, ReplyRequest, ToolResult, Turn, UserText
+from unbroken.events import ActivityMark, ReplyRequest, Told, ToolResult, Turn, UserText
 
 __all__ = ["AudioSpan", "Item", "Outbox", "OutboxFull", "Pinned", "Send"]
 
-Item: TypeAlias = UserText | ReplyRequest | ToolResult | ActivityMark | Turn
-"""What is pinned in the user's audio; a `Turn` is context told in words."""
+Item: TypeAlias = UserText | ReplyRequest | ToolResult | ActivityMark | Told | Turn
+"""What is pinned in the user's audio; a `Turn` is context that is told in words on one link, and a `Told` belongs to the
+conversation."""
 
 
 class OutboxFull(UnbrokenError):

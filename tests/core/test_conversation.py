@@ -318,9 +318,31 @@ def test_a_silent_answer_owes_no_reply() -> None:
 
 def test_a_cancellation_of_nothing_known_is_not_shown() -> None:
     call = Call()
-    call.on(ToolCall(call_id="1", name="f"))
+    call.on(SECOND, ToolCall(call_id="1", name="f"))
     assert call.on(ToolCallCancelled(call_ids=("9",))) == Outcome()
     assert call.on(ToolCallCancelled(call_ids=("1", "9"))).events == (ToolCallCancelled(call_ids=("1",)),)
+
+
+def test_a_reply_of_tool_calls_alone_ends_when_the_last_of_them_is_cancelled() -> None:
+    call = Call()
+    call.on(ToolCall(call_id="1", name="f"), ToolCall(call_id="2", name="g"))
+    assert call.on(ToolCallCancelled(call_ids=("1",))).events == (ToolCallCancelled(call_ids=("1",)),)
+    outcome = call.on(ToolCallCancelled(call_ids=("2",)))
+    assert outcome.events == (
+        ToolCallCancelled(call_ids=("2",)),
+        ReplyEnded(reply=1, how="interrupted", received_ms=0.0, heard_ms=0.0),
+    )
+    assert outcome.reply_ended
+    assert not call.conversation.reply_owed, "the user speaks, and no reply to what was said before is due"
+    assert call.cross(known=0, start=0) == (), "so the end of the link cuts nothing"
+
+
+@pytest.mark.parametrize("spoken", [SECOND, ModelTranscript(text="Let me see.")], ids=["sound", "words"])
+def test_a_reply_that_spoke_too_waits_for_its_own_end_when_its_call_is_cancelled(spoken: WireEvent) -> None:
+    call = Call()
+    call.on(spoken, ToolCall(call_id="1", name="f"), ToolCallCancelled(call_ids=("1",)))
+    assert call.conversation.replying
+    assert [type(event) for event in call.on(Interrupted()).events] == [Interrupted, ReplyEnded]
 
 
 # -- The history ----------------------------------------------------------------------------------------------------------

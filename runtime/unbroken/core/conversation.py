@@ -137,8 +137,7 @@ class Conversation:
             case ToolCall():
                 return self._tool_call(event)
             case ToolCallCancelled(call_ids=call_ids):
-                ids = self.ledger.cancel(call_ids, link=link)
-                return Outcome((ToolCallCancelled(call_ids=ids),)) if ids else _NOTHING
+                return self._cancelled(self.ledger.cancel(call_ids, link=link), now)
             case Interrupted():
                 return self._interrupted(event, now)
             case GenerationComplete():
@@ -459,6 +458,17 @@ class Conversation:
         self.reply_owed = False
         return Outcome((event, self._end_reply("interrupted", now)), reply_ended=True)
 
+
+    def _cancelled(self, call_ids: tuple[str, ...], now: float) -> Outcome:
+        """The model no longer wants these calls. A reply that consisted of nothing else is over: no end of it will come."""
+        if not call_ids:
+            return _NOTHING
+        event = ToolCallCancelled(call_ids=call_ids)
+        spoke = self.playout.received_ms > 0 or self._model is not None
+        if not self._replying or spoke or self.ledger.waits_for(self._link):
+            return Outcome((event,))
+        self.reply_owed = False
+        return Outcome((event, self._end_reply("interrupted", now)), reply_ended=True)
 
     def _interrupted(self, event: Interrupted, now: float) -> Outcome:
         self._swallow = True

@@ -314,6 +314,8 @@ class AudioPipe(Actor[Replay]):
             if isinstance(send, AudioSpan):
                 if lost := self.continuity.overflowed():
                     self._outlet.put(AudioLost(lost_ms=lost, because=_WAITED))
+                if not self.outbox.holds:
+                    self._show(link, now)
                     self._paced_from = (now, self.outbox.position)
                     continue
                 if allowed <= 0:

@@ -29,8 +29,8 @@ from unbroken.events import (
     AudioLost,
     ProviderMessage,
     ReplyRequest,
-    ToolCall,
     Told,
+    ToolCall,
     ToolCallCancelled,
     ToolResult,
     Turn,
@@ -120,9 +120,9 @@ class AudioPipe(Actor[Replay]):
         self._up_at = 0.0
         self._paced_from: tuple[float, int] | None = None
         self._tick = math.inf
-        self._image = Newest()
         self._released = True
         self._refused: set[int] = set()
+        self._image = Newest()
 
     def __repr__(self) -> str:
         link = f"link {self._link.number}" if self._link is not None else "no link"
@@ -310,12 +310,12 @@ class AudioPipe(Actor[Replay]):
                 self._paced_from = None
                 if not self._released and (self.outbox.holds or self.outbox.position >= self.journal.end):
                     self._release(link, now)  # what a tool call keeps back waits for that, and no longer for the link
+                if not self.outbox.holds:
+                    self._show(link, now)
                 return
             if isinstance(send, AudioSpan):
                 if lost := self.continuity.overflowed():
                     self._outlet.put(AudioLost(lost_ms=lost, because=_WAITED))
-                if not self.outbox.holds:
-                    self._show(link, now)
                     self._paced_from = (now, self.outbox.position)
                     continue
                 if allowed <= 0:
@@ -378,12 +378,12 @@ class AudioPipe(Actor[Replay]):
                 self._tell("turn_ended")
             case ActivityMark():
                 link.send(connection.activity(item))
+            case ToolResult():
+                self._write_result(link, item)
             case Told(turns=turns):
                 for message in connection.told(turns):
                     link.send(message)
                 self.conversation.recall(turns, seq=seq)
-            case ToolResult():
-                self._write_result(link, item)
             case Turn():
                 link.send(connection.context(item))
 

@@ -235,6 +235,7 @@ class Conversation:
                 self.replies.cut = None
         if text.turn_complete:
             self.reply_owed = self._asked = self._said = True
+
     def recall(self, turns: Iterable[Turn], *, seq: int = 0) -> None:
         """The application tells turns that nobody is to answer: what was said before, or what it knows.
 
@@ -245,7 +246,6 @@ class Conversation:
         if not seq or all(said.seq != seq for said in self._turns):
             for turn in turns:
                 self._keep(Said(turn.role, text=turn.text, spoken=False, seq=seq))
-
 
     def requested(self, request: ReplyRequest, *, seq: int) -> None:
         """A link was given the application's request for a reply. It is no turn: the history does not tell it.
@@ -447,17 +447,6 @@ class Conversation:
                 return self._with(outcome, answers=(shown,))
             case None:
                 return outcome
-    def _cancelled(self, call_ids: tuple[str, ...], now: float) -> Outcome:
-        """The model no longer wants these calls. A reply that consisted of nothing else is over: no end of it will come."""
-        if not call_ids:
-            return _NOTHING
-        event = ToolCallCancelled(call_ids=call_ids)
-        spoke = self.playout.received_ms > 0 or self._model is not None
-        if not self._replying or spoke or self.ledger.waits_for(self._link):
-            return Outcome((event,))
-        self.reply_owed = False
-        return Outcome((event, self._end_reply("interrupted", now)), reply_ended=True)
-
 
     def _cancelled(self, call_ids: tuple[str, ...], now: float) -> Outcome:
         """The model no longer wants these calls. A reply that consisted of nothing else is over: no end of it will come."""

@@ -100,7 +100,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     lost_calls: Literal["ignored", "error_first"] = "ignored"
     input_in_tool_call: bool = True
     silent_context: bool = True
-    catch_up: float = 4.0
+    catch_up: float = 3.0
     context_tokens: int | None = None
     lifetime: float | None = None
     thinking: float = 0.0

@@ -219,6 +219,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         recoveries: outages within one session before it escalates; planned ends, announced or documented, are
             not counted where the link had lived for `healthy_after`.
         audio_max_age: seconds; user audio older than this is reported as lost instead of replayed.
+        catch_up: how many times faster than real time user audio goes out that had to wait for a link; above 1, or the user
+            would never be caught up with. None: each model's own pace (`unbroken.abc.Profile.catch_up`).
         journal_bound: seconds of user audio kept for replay; what is dropped beyond it is counted as lost.
         history_bound: turns kept for a fresh link's history.
         event_bound: bytes of events waiting for the application; beyond it the link's reading pauses.
@@ -240,6 +242,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 20
     recoveries: int = 1000
     audio_max_age: float = 10.0
+    catch_up: float | None = None
     journal_bound: float = 60.0
     history_bound: int = 500
     event_bound: int = 8 * 1024 * 1024
@@ -252,6 +255,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         _check_positive("Settings", self)
+        if self.catch_up is not None and not 1 < self.catch_up < float("inf"):
+            raise ConfigError(f"Settings.catch_up has to be above 1, or no lag would ever be made up, not {self.catch_up!r}")
         for name, ways in (("spare", get_args(Spare)), ("on_cut_reply", get_args(CutReply))):
             if getattr(self, name) not in ways:
                 raise ConfigError(f"Settings.{name} has to be {', '.join(map(repr, ways))}, not {getattr(self, name)!r}")

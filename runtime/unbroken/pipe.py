@@ -24,6 +24,7 @@ from unbroken.core.continuity import Continuity
 from unbroken.core.conversation import Outcome
 from unbroken.core.newest import Image, Newest
 from unbroken.core.outbox import AudioSpan, Item, Pinned
+from unbroken.core.pace import Pace
 from unbroken.events import (
     ActivityMark,
     AudioLost,
@@ -49,9 +50,6 @@ logger = logging.getLogger("unbroken")
 
 PipeMessage: TypeAlias = Announced | LinkDown | Progress | Released | Lag | Judged
 """What the pipe tells the supervisor."""
-
-_BACKLOG = 0.3
-"""Seconds of audio that may be sent at once; more is paced."""
 
 _TICK = 0.02
 """Seconds between the steps of a paced replay."""
@@ -118,7 +116,7 @@ class AudioPipe(Actor[Replay]):
         self._wire_facts: dict[str, bool] = {}
         self._ends_at = math.inf
         self._up_at = 0.0
-        self._paced_from: tuple[float, int] | None = None
+        self.pace = Pace(rate=self.rate, wanted=settings.catch_up)
         self._tick = math.inf
         self._released = True
         self._refused: set[int] = set()
@@ -132,6 +130,11 @@ class AudioPipe(Actor[Replay]):
     def journalled(self) -> float:
         """Seconds of user audio that are kept."""
         return (self.journal.end - self.journal.begin) / self.rate
+
+    @property
+    def lag(self) -> float:
+        """Seconds of user audio that wait for the link, or for one."""
+        return max(0, self.journal.end - self.outbox.position) / self.rate
 
     @property
     def output_at(self) -> float:
@@ -153,8 +156,8 @@ class AudioPipe(Actor[Replay]):
         end = self.journal.append(pcm, now, quiet=quiet)
         turn = self._speech.feed(quiet, end - start, now)
         link = self._link
-        if link is not None and link.open and self._paced_from is None:
-            if self.outbox.clear_at(start) and link.buffered < _UNSENT and end - start <= _BACKLOG * self.rate:
+        if link is not None and link.open and not self.pace.going:
+            if self.outbox.clear_at(start) and link.buffered < _UNSENT and not self.pace.too_much(end - start):
                 self._write(link, AudioSpan(start, end), now)
             else:
                 self._drain(now)
@@ -241,7 +244,8 @@ class AudioPipe(Actor[Replay]):
                 **self._wire_facts,
             )
             down = msgspec.structs.replace(down, closure=msgspec.structs.replace(down.closure, facts=facts))
-            self._link, self._paced_from, self._tick = None, None, math.inf
+            self._link, self._tick = None, math.inf
+            self.pace.stop()
         self._post(down)
 
     # -- from the supervisor ---------------------------------------------------------------------------------------------
@@ -262,6 +266,7 @@ class AudioPipe(Actor[Replay]):
             now=now,
             drop_media=message.drop_media,
         )
+        self.pace.begin_link(self._profile.catch_up)
         self._wire_facts, self._ends_at = {"media_flushed": plan.replayed > 0}, math.inf
         self._up_at, self._released = now, False
         if way.carry == "handle" and self._profile.lost_calls == "error_first":
@@ -301,13 +306,12 @@ class AudioPipe(Actor[Replay]):
         link = self._link
         if link is None or not link.open:
             return
-        if self._paced_from is None and self.journal.end - self.outbox.position > _BACKLOG * self.rate:
-            self._paced_from = (now, self.outbox.position)
+        self.pace.consider(self.journal.end - self.outbox.position, position=self.outbox.position, now=now)
         while link.buffered < _UNSENT:
-            allowed = self._allowed(now)
+            allowed = self.pace.allowed(self.outbox.position, now=now)
             send = self.outbox.next(self.journal.end, limit=max(1, allowed))
             if send is None:
-                self._paced_from = None
+                self.pace.stop()
                 if not self._released and (self.outbox.holds or self.outbox.position >= self.journal.end):
                     self._release(link, now)  # what a tool call keeps back waits for that, and no longer for the link
                 if not self.outbox.holds:
@@ -316,21 +320,13 @@ class AudioPipe(Actor[Replay]):
             if isinstance(send, AudioSpan):
                 if lost := self.continuity.overflowed():
                     self._outlet.put(AudioLost(lost_ms=lost, because=_WAITED))
-                    self._paced_from = (now, self.outbox.position)
+                    self.pace.restart(position=self.outbox.position, now=now)
                     continue
                 if allowed <= 0:
                     break
             self._write(link, send, now)
         self._tick = now + _TICK
         self.mailbox.wake()
-
-    def _allowed(self, now: float) -> int:
-        chunk = self.rate // 10
-        if self._paced_from is None:
-            return chunk
-        since, position = self._paced_from
-        due = position + int(((now - since) * self._profile.catch_up + _TICK) * self.rate)
-        return min(chunk, due - self.outbox.position)
 
     def _write(self, link: Link, send: AudioSpan | Pinned, now: float) -> None:
         self.outbox.advance(send)

@@ -333,13 +333,14 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         self._permit = message.permit
         self.recording.asked(message, now)
         decision, fault = message.decision, message.fault
+        slower = self.pipe.pace.refused() if fault.kind == "input" and message.closure.facts.media_flushed else ""
         said = OutageBegan(
             link=message.closure.link,
             target=self._targets[self.target].name,
             closure=message.closure,
             fault=fault,
             decision=decision,
-            because=" ".join(part for part in (fault.because, decision.because) if part),
+            because=" ".join(part for part in (fault.because, decision.because, slower) if part),
             attempt=message.situation.attempt,
             fallback=message.fallback,
         )
@@ -484,12 +485,11 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         assert self._up is not None
         assert self.link is not None
         self._watch(self.link, self.take)
-        drop = isinstance(self._decision, Retry) and self._decision.drop_media
         self.pipe.mailbox.post(
             Replay(
                 link=self._number,
                 target=self._targets[self.target].name,
-                drop_media=drop,
+                drop_media=self.outages.media_dropped(),
                 round_trip=self._up.round_trip,
             )
         )

@@ -153,3 +153,13 @@ def test_what_was_said_last_began_after_a_long_pause() -> None:
     assert before == {190: 80, 130: 80, 120: 80, 100: 80, 85: 80, 80: 0, 79: 0, 30: 0, 0: 0}
     assert speech.turn_before(190, pause=51) == 0
     assert speech.turn_before(190, pause=5) == 110
+
+
+def test_a_phrase_that_ends_soon_is_left_for_the_one_that_follows() -> None:
+    """Quiet to 10, speech to 40 with a short pause at 30, a pause to 60, speech to 100."""
+    speech = SpeechMap()
+    for samples, quiet in ((10, True), (20, False), (3, True), (7, False), (20, True), (40, False)):
+        speech.append(samples, quiet=quiet)
+    after = {at: speech.phrase_after(at, shortest=10, within=15) for at in (0, 5, 10, 20, 25, 32, 39, 40, 50, 60, 70, 100)}
+    assert after == {0: 0, 5: 5, 10: 10, 20: 20, 25: 40, 32: 32, 39: 40, 40: 40, 50: 50, 60: 60, 70: 70, 100: 100}
+    assert speech.phrase_after(25, shortest=3, within=15) == 30

@@ -310,6 +310,30 @@ def test_media_that_was_refused_is_left_out_and_counted() -> None:
     assert (plan.start, plan.replayed, plan.lost, plan.silence) == (seconds(3), 0, seconds(2), seconds(1))
 
 
+def test_media_that_was_refused_is_given_to_no_later_link_and_counted_once() -> None:
+    line = Line()
+    line.say(2.0)
+    first = line.plan(known=0, drop_media=True)
+    line.journal.begin_link(2, first.start)
+    line.journal.settle(first)
+    line.say(1.0)
+    second = line.plan(known=0)
+    assert (first.lost, second.start, second.lost, second.counted) == (seconds(2), seconds(2), 0, seconds(2))
+
+
+@pytest.mark.parametrize(
+    ("age", "start"), [(9.0, 0.0), (4.5, 0.5), (3.9, 2.7), (3.4, 2.7), (2.5, 2.7), (2.2, 2.8), (1.5, 3.5)]
+)
+def test_a_replay_begins_at_a_pause_where_there_is_one_soon(age: float, start: float) -> None:
+    """Speech to 2 s, a pause to 3 s, speech to 5 s. The run-up before speech is 0.3 s; where no pause ends a phrase within a
+    second, it begins in the midst of it."""
+    line = Line()
+    line.say(2.0)
+    line.pause(1.0)
+    line.say(2.0)
+    assert line.plan(known=0, max_age=age).start == pytest.approx(seconds(start), abs=FRAME)
+
+
 def test_silence_alone_is_not_replayed() -> None:
     line = Line()
     line.pause(5.0, sent=False)

@@ -6,8 +6,8 @@ import pytest
 from unbroken.config import Settings
 from unbroken.core.outage import Outages
 from unbroken.core.policy import DefaultPolicy
-from unbroken.decisions import Closure, Facts, Fault, Retry, Situation, TargetState
-from unbroken.events import Steps
+from unbroken.decisions import Closure, Decision, Escalate, Facts, FailOver, Fault, Finish, Retry, Situation, TargetState
+from unbroken.events import OutageBegan, Steps
 
 HERE = TargetState(name="p/m", index=0, quota_group="p/m", credentials="p")
 
@@ -109,3 +109,29 @@ def test_the_anatomy_of_an_outage_is_the_sum_of_its_parts() -> None:
     assert steps == Steps(detect_ms=2000.0, wait_ms=250.0, failed_ms=500.0, dial_ms=10.0, catch_up_ms=125.0)
     assert steps.total_ms == pytest.approx(2885.0)
     assert trouble.began is None
+
+
+@pytest.mark.parametrize(
+    ("decisions", "dropped"),
+    [
+        ([], False),
+        ([Retry()], False),
+        ([Retry(drop_media=True)], True),
+        ([Retry(drop_media=True), Retry()], True),
+        ([Retry(drop_media=True), FailOver(target=1)], False),
+        ([Retry(drop_media=True), FailOver(target=1), Retry()], False),
+        ([FailOver(target=1), Retry(drop_media=True)], True),
+        ([Retry(drop_media=True), Escalate(because="")], True),
+        ([Retry(drop_media=True), Finish(because="")], True),
+    ],
+)
+def test_what_was_refused_is_left_out_on_the_next_link_that_comes_up_and_once(
+    decisions: list[Decision], dropped: bool
+) -> None:
+    trouble = outages()
+    for decision in decisions:
+        began = OutageBegan(
+            link=1, target="p/m", closure=Closure(), fault=Fault(kind="input", rule="r"), decision=decision, because=""
+        )
+        trouble.decided(began, took=0.0)
+    assert (trouble.media_dropped(), trouble.media_dropped()) == (dropped, False)

@@ -185,6 +185,27 @@ class SpeechMap:
                 return end
         return None
 
+    def phrase_after(self, position: int, *, shortest: int, within: int) -> int:
+        """Finds the first pause after a position in the midst of speech.
+
+        Args:
+            position: where to look from.
+            shortest: samples; shorter quiet runs are pauses between words.
+            within: samples; a run that begins longer after the position is not looked at.
+
+        Returns:
+            Where that pause begins; the position itself: it is not in the midst of speech, or there is no such pause.
+        """
+        if not (position and self._loud[self._index(position - 1)] and self._loud[self._index(position)]):
+            return position
+        for index in range(self._index(position), len(self._starts)):
+            start = self._starts[index]
+            if start > position + within:
+                return position
+            if not self._loud[index] and self._run_end(index) - start >= shortest:
+                return start
+        return position
+
     def turn_before(self, position: int, *, pause: int) -> int:
         """Finds the begin of what was said last before a position, after the latest long pause that anything followed.
 

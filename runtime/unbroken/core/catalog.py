@@ -84,7 +84,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     turn_survives: bool = False
     handle_in_turn: bool = False
     input_in_tool_call: bool = True
-    catch_up: float = 4.0
+    catch_up: float = 3.0
     context_tokens: int | None = None
     lifetime: float | None = None
     thinking: float = 0.0

@@ -31,6 +31,9 @@ _INDEXES = 4096
 _GAP = 0.3
 """Seconds of quiet that part what was said before from what is said after."""
 
+_BROKEN_OFF = 1.0
+"""Seconds of a phrase whose begin cannot be replayed that are left out too, if it ends by then."""
+
 _TURN_GAP = 0.5
 """Seconds of quiet that end a turn, as services judge it by default."""
 
@@ -60,6 +63,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         silence: quiet that is left out.
         counted: what is left out now and was settled by an earlier plan (see `Journal.settle`).
         told: audio that crosses in words.
+        refused: what is left out was refused by the peer, so that no later link is given it either.
     """
 
     carry: Carry = "nothing"
@@ -72,6 +76,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     silence: int = 0
     counted: int = 0
     told: int = 0
+    refused: bool = False
 
 
 class Journal:
@@ -116,6 +121,7 @@ class Journal:
         self._exact: int | None = None
         self._plan: Plan | None = None
         self._counted: list[tuple[int, int]] = []
+        self._refused = 0
 
     # -- The audio ----------------------------------------------------------------------------------------------------
 
@@ -368,8 +374,9 @@ class Journal:
             told: samples that cross in words, for the report.
         """
         known = min(known, self.end)
-        oldest = max(known, self.begin, self.position_at(now - max_age))
-        start = self.end if drop_media else self.first_speech(oldest)
+        oldest = max(known, self.begin, self._refused, self.position_at(now - max_age))
+        broken_off = oldest > max(known, self._refused)
+        start = self.end if drop_media else self.first_speech(self._pause_after(oldest) if broken_off else oldest)
         spoken, counted = self._uncounted(known, start)
         exact = carry != "handle" or known == self._exact
         self._plan = Plan(
@@ -383,6 +390,7 @@ class Journal:
             silence=start - known - spoken - counted,
             counted=counted,
             told=told,
+            refused=drop_media,
         )
         return self._plan
 
@@ -390,8 +398,14 @@ class Journal:
         """The application was told of a plan: what it left out is not counted again by a later one."""
         if plan.start > plan.known:
             self._counted = _merged([*self._counted, (plan.known, plan.start)])[-_COUNTED:]
+        if plan.refused:
+            self._refused = max(self._refused, plan.start)
 
     # -- Inside -------------------------------------------------------------------------------------------------------
+
+    def _pause_after(self, position: int) -> int:
+        """Returns where the next phrase begins, if a position lies in the midst of one that ends soon; else the position."""
+        return self._speech.phrase_after(position, shortest=int(_GAP * self.rate), within=int(_BROKEN_OFF * self.rate))
 
     def _uncounted(self, a: int, b: int) -> tuple[int, int]:
         """Returns the speech between two positions that no settled plan counted, and the length of what one did."""

@@ -9,7 +9,7 @@ import msgspec
 
 from unbroken.config import Settings
 from unbroken.core.table import Input
-from unbroken.decisions import Cause, Closure, Situation, TargetState
+from unbroken.decisions import Cause, Closure, FailOver, Retry, Situation, TargetState
 from unbroken.events import OutageBegan, Steps
 
 __all__ = ["Outages", "ended_for", "why_given_up"]
@@ -37,6 +37,7 @@ class Outages:
         self._recoveries = 0
         self._tried: Counter[int] = Counter()
         self._ruled_out: dict[int, str] = {}
+        self._drop_media = False
         self._handle_failures = 0
         self._age = 0.0
         self._began: float | None = None
@@ -106,6 +107,18 @@ class Outages:
         self.story.append(what)
         del self.story[:-_STORY]
         self._spent(decide_ms=took * 1000)
+        match what.decision:
+            case Retry(drop_media=drop):
+                self._drop_media = self._drop_media or drop  # also over attempts that fail before they could send anything
+            case FailOver():
+                self._drop_media = False  # what one model refused, another may take
+            case _:
+                pass
+
+    def media_dropped(self) -> bool:
+        """A link is up: says whether the audio kept over the outage is left out on it. It is left out once."""
+        drop, self._drop_media = self._drop_media, False
+        return drop
 
     def waited(self, seconds: float) -> None:
         """Notes a wait between attempts."""

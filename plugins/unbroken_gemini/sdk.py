@@ -1,13 +1,15 @@
 """The one place that touches what google-genai does not promise to keep.
 
-The setup message has no public builder, and the client keeps its endpoint and credentials to itself. Read with google-genai
-3.4 (live.py, AsyncLive.connect); the extra pins ``google-genai>=3.4,<4``, and a version without these parts says so here.
+The setup message has no public builder, the client keeps its endpoint and credentials to itself, and its live session reads
+arguments and messages with functions of its own, which `unbroken_gemini.live` uses so that it takes and gives the same. Read
+with google-genai 3.4 (live.py); the extra pins ``google-genai>=3.4,<4``, and a version without these parts says so here.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib
+import json
 import os
 import ssl
 from collections.abc import Mapping
@@ -20,7 +22,21 @@ from google.genai import Client, types, version
 
 from unbroken.errors import ConfigError, MissingCredential
 
-__all__ = ["Account", "account", "client", "setup_message"]
+__all__ = [
+    "Account",
+    "account",
+    "check_http_options",
+    "client",
+    "client_content",
+    "old_input",
+    "proxied",
+    "realtime_input",
+    "server_message",
+    "setup_message",
+    "tool_response",
+    "turn_is_over",
+    "with_tools_of_servers",
+]
 
 _ENVIRONMENT = (
     "GOOGLE_API_KEY",
@@ -204,6 +220,116 @@ def setup_message(client: Client, model: str, config: types.LiveConnectConfig | 
     if api.vertexai and not api.api_key:
         message["setup"].setdefault("generationConfig", {}).setdefault("responseModalities", ["AUDIO"])
     return message
+
+
+def check_http_options(client: Client, config: types.LiveConnectConfig) -> None:
+    """Refuses what google-genai's live session does not take of a configuration's ``http_options``.
+
+    Raises:
+        ValueError: google-genai's own.
+    """
+    options = _need(_need(client, "_api_client"), "_http_options")
+    _need(_parts()[0], "_merge_live_http_options")(options, config.http_options)
+
+
+def proxied(client: Client) -> bool:
+    """Says whether a client's links go through the environment's proxies; ``async_client_args={"proxy": None}`` says no.
+
+    Raises:
+        ConfigError: the client names a proxy of its own.
+    """
+    given = _need(_need(client, "_api_client"), "_websocket_ssl_ctx").get("proxy", True)
+    if given not in (True, None):
+        raise ConfigError("the client names a proxy in async_client_args: name it by HTTPS_PROXY in the environment instead")
+    return given is not None
+
+
+async def with_tools_of_servers(client: Client, config: types.LiveConnectConfig) -> types.LiveConnectConfig:
+    """Returns a configuration in which MCP sessions among the tools have been asked for their tools; without any, itself."""
+    tools: Any = _need(config, "tools")
+    if not any(hasattr(tool, "list_tools") for tool in tools or ()):
+        return config
+    settled: types.LiveConnectConfig = await _need(_parts()[0], "_t_live_connect_config")(
+        _need(client, "_api_client"), config.model_copy()
+    )
+    return settled
+
+
+# -- What google-genai's live session makes of its arguments, and of messages ------------------------------------------
+
+
+def realtime_input(client: Client, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Reads the one argument of ``AsyncSession.send_realtime_input``.
+
+    Returns:
+        The member of the message and its value: "audio" or "video" with a ``Blob``, "mediaChunks" with several, "text",
+        "audioStreamEnd", "activityStart" or "activityEnd".
+
+    Raises:
+        ValueError: google-genai's own.
+        TypeError: google-genai's own.
+    """
+    read = types.LiveSendRealtimeInputParameters.model_validate(given)
+    vertex = _need(client, "_api_client").vertexai
+    convert = _need(_parts()[1], f"_LiveSendRealtimeInputParameters_to_{'vertex' if vertex else 'mldev'}")
+    converted: dict[str, Any] = convert(from_object=read)
+    return converted
+
+
+def client_content(turns: Any, *, turn_complete: bool) -> types.LiveClientContent:
+    """Reads the arguments of ``AsyncSession.send_client_content``.
+
+    Raises:
+        ValueError: google-genai's own.
+    """
+    content: types.LiveClientContent = _need(_parts()[3], "t_client_content")(turns, turn_complete)
+    return content
+
+
+def tool_response(client: Client, given: Any) -> list[types.FunctionResponse]:
+    """Reads the argument of ``AsyncSession.send_tool_response``.
+
+    Raises:
+        ValueError: google-genai's own; on the Gemini API a response without an id is one.
+    """
+    response: types.LiveClientToolResponse = _need(_parts()[3], "t_tool_response")(given)
+    found = response.function_responses or []
+    if not _need(client, "_api_client").vertexai and any(one.id is None for one in found):
+        raise ValueError(_need(_parts()[0], "_FUNCTION_RESPONSE_REQUIRES_ID"))
+    return found
+
+
+def old_input(client: Client, given: Any, *, end_of_turn: bool) -> dict[str, Any]:
+    """Reads the arguments of the deprecated ``AsyncSession.send``.
+
+    Returns:
+        One of "client_content", "realtime_input" and "tool_response", and its inside.
+
+    Raises:
+        ValueError: google-genai's own.
+    """
+    session = _need(_parts()[0], "AsyncSession")(api_client=_need(client, "_api_client"), websocket=None)
+    read: dict[str, Any] = _need(session, "_parse_client_message")(given, end_of_turn)
+    return read
+
+
+def server_message(data: bytes | str, *, vertex: bool) -> types.LiveServerMessage:
+    """Reads a message of the service as google-genai's live session does.
+
+    Args:
+        data: the message as it came.
+        vertex: it is Vertex AI's.
+    """
+    convert = _need(_parts()[1], f"_LiveServerMessage_from_{'vertex' if vertex else 'mldev'}")
+    read: types.LiveServerMessage = _need(types.LiveServerMessage, "_from_response")(
+        response=convert(json.loads(data) if data else {}), kwargs={}
+    )
+    return read
+
+
+def turn_is_over(content: types.LiveServerContent | None) -> bool:
+    """Says whether google-genai's ``receive`` would end after a message with this content."""
+    return bool(_need(_parts()[0], "_is_interaction_complete")(content))
 
 
 def _at_once(coroutine: Any) -> Any:

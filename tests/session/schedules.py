@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 import wave
@@ -9,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 import anyio
 import msgspec
@@ -21,10 +23,11 @@ from unbroken.testing.report import LinkReport, Report
 from unbroken.testing.service import serve
 from unbroken.testing.stamps import stamp
 from unbroken_gemini.testing import HARSH, Behaviour, Reply, SimulatedGemini
+from unbroken_gemini.testing.link import GeminiLink
 
 RATE = 16_000
 FRAME = 640
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "response_modalities": ["AUDIO"],
     "input_audio_transcription": {},
     "output_audio_transcription": {},
@@ -35,7 +38,9 @@ FRAME_OF_SILENCE = 5 * FRAME
 SETTLE = 14.0
 """Seconds of silence in which what is open at the end may end."""
 
-QUOTA = "1011:You exceeded your current quota, please check your plan and billing details."
+SPENT = "1011:You exceeded your current quota, please check your plan and billing details.@setup"
+"""Costs a model for the rest of the call; one model is left."""
+
 ANY_TIME = (
     "1011",
     "1000",
@@ -68,7 +73,7 @@ AT_THE_BEGIN = (
     "stall-setup",
     "1011@setup",
     "1007:Invalid session handle@setup",
-    f"{QUOTA}@setup",
+    SPENT,
 )
 """Each strikes the link after one that is reset."""
 
@@ -131,8 +136,12 @@ def schedule_of(seed: int) -> Schedule:
     seconds = dice.uniform(12.0, 22.0)
     faults: list[tuple[float, str]] = []
     at, count = dice.uniform(1.0, 4.0), dice.randint(2, 5)
+    spent = 0
     for _ in range(count):
         fault = dice.choice((*ANY_TIME, *AT_A_STAGE, *AT_THE_BEGIN))
+        if fault == SPENT:
+            spent += 1
+            fault = SPENT if spent < len(MODELS) else "1011"
         faults.append((at, fault))
         if fault in AT_THE_BEGIN:
             faults.append((at, "reset"))
@@ -214,8 +223,7 @@ async def call(schedule: Schedule, *, replies: Sequence[Reply] = ()) -> Outcome:
                             case ToolCall():
                                 tasks.start_soon(answer, event)
                             case Recovered():  # the service counts spares, too, among its connections
-                                up = [link.number for link in simulator.links if link.live and link.ended_at is None]
-                                numbers[event.link] = up[-1]
+                                numbers[event.link] = max(filter(_live, simulator.links), key=_ended).number
                             case _:
                                 pass
                 except unbroken.SessionEscalated as given_up:
@@ -280,7 +288,8 @@ def _acknowledged(events: list[Event]) -> dict[int, int]:
 
     A turn whose reply ended, and which another one followed on the same link, was acknowledged before the newest handle.
     """
-    known, heard, turns, floor = {}, 0, [0, 0], 0
+    known: dict[int, int] = {}
+    heard, turns, floor = 0, [0, 0], 0
     for event in events:
         match event:
             case UserTranscript():
@@ -296,6 +305,14 @@ def _acknowledged(events: list[Event]) -> dict[int, int]:
             case _:
                 pass
     return known
+
+
+def _live(link: GeminiLink) -> bool:
+    return link.live
+
+
+def _ended(link: GeminiLink) -> tuple[float, int]:
+    return math.inf if link.ended_at is None else link.ended_at, link.number
 
 
 def _out_of_order(link: LinkReport) -> int:

@@ -223,6 +223,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             would never be caught up with. None: each model's own pace (`unbroken.abc.Profile.catch_up`).
         journal_bound: seconds of user audio kept for replay; what is dropped beyond it is counted as lost.
         history_bound: turns kept for a fresh link's history.
+        history_tokens: tokens that a fresh link's history may take, by an estimate that errs high; the oldest turns are left
+            out, the last one never. None: half of the target's context window, where that is known.
         event_bound: bytes of events waiting for the application; beyond it the link's reading pauses.
         consumer_patience: seconds of such a pause before the session escalates.
         spare: whether a connection is opened ahead of need (TCP, TLS and upgrade done, nothing sent), on which the next link
@@ -245,6 +247,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     catch_up: float | None = None
     journal_bound: float = 60.0
     history_bound: int = 500
+    history_tokens: int | None = None
     event_bound: int = 8 * 1024 * 1024
     consumer_patience: float = 30.0
     spare: Spare = "never"

@@ -33,6 +33,7 @@ from unbroken.outlet import Outlet
 from unbroken.policy_actor import PolicyActor
 from unbroken.recorder import Folder, Recording
 from unbroken.session import Session
+from unbroken.summary import GuardedSummary
 from unbroken.supervisor import SessionSupervisor
 from unbroken.watchdog import Watchdog
 
@@ -127,6 +128,7 @@ class Runtime:
         name: str | None = None,
         transport: Transport | None = None,
         history: Sequence[Turn] = (),
+        summary: Callable[[Sequence[Turn]], str] | None = None,
     ) -> Session:
         """Opens a session; its first link is dialled in the background.
 
@@ -142,6 +144,9 @@ class Runtime:
             transport: what its links go over; None: the runtime's.
             history: what was said before, the oldest turn first; the first link begins with it, and the model answers none
                 of it. Turns beyond `Settings.history_bound` are forgotten from the front.
+            summary: tells in a few words what was said in turns, the oldest first, that a link's history has no room for
+                (`Settings.history_tokens`), and is told in their place. It is called while a link is dialled, so it has to
+                be quick. Where it fails, or is None, those turns are left out.
 
         Raises:
             ConfigError: the route, the configuration, the policy, the rules or the history cannot work; the text says what
@@ -150,9 +155,7 @@ class Runtime:
         """
         if self._tasks is None:
             raise UnbrokenError("the runtime is not running; use it as `async with unbroken.Runtime() as runtime:`")
-        name = name if name is not None else f"session-{next(self._numbers)}"
-        if name in self._sessions:
-            raise ConfigError(f"a session named {name!r} is open in this runtime; give it another name, or none")
+        name = self._named(name)
         targets = targets_of(route)
         providers = [_provider(target, config) for target in targets]
         _check_rates(targets, providers)
@@ -185,6 +188,7 @@ class Runtime:
             watch=self._watchdog.watch,
         )
         supervisor.pipe.conversation.recall(said)
+        supervisor.pipe.continuity.summary = GuardedSummary(name, summary) if summary is not None else None
         session = Session(name, supervisor=supervisor, outlet=outlet)
         self._policy.enroll(
             name,
@@ -196,6 +200,12 @@ class Runtime:
         outlet.tell = self._observers.opened(name, targets=states, profiles=[provider.profile for provider in providers])
         self._tasks.start_soon(self._carry, session, supervisor, outlet, name=f"unbroken {name}")
         return session
+
+    def _named(self, name: str | None) -> str:
+        name = name if name is not None else f"session-{next(self._numbers)}"
+        if name in self._sessions:
+            raise ConfigError(f"a session named {name!r} is open in this runtime; give it another name, or none")
+        return name
 
     def _ask(self, question: AskPolicy) -> bool:
         return not self._policy_gone and self._policy.mailbox.post(question)
@@ -254,6 +264,7 @@ async def connect(
     observers: Sequence[Observer] = (),
     recordings: str | os.PathLike[str] | None = None,
     history: Sequence[Turn] = (),
+    summary: Callable[[Sequence[Turn]], str] | None = None,
 ) -> AsyncGenerator[Session]:
     """Opens one session in a runtime of its own, and closes it at the end of the block::
 
@@ -267,7 +278,14 @@ async def connect(
     """
     async with Runtime(transport=transport, observers=observers, recordings=recordings) as runtime:
         yield runtime.open(
-            route, config=config, policy=policy, rules=rules, settings=settings, name=name, history=history
+            route,
+            config=config,
+            policy=policy,
+            rules=rules,
+            settings=settings,
+            name=name,
+            history=history,
+            summary=summary,
         )
 
 

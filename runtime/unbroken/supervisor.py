@@ -318,7 +318,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
             self._closure,
             target=self.target,
             has_handle=self.pipe.continuity.handle_for(self._targets[self.target].name, now=now) is not None,
-            history_tokens=self.pipe.conversation.tokens,
+            history_tokens=self.pipe.continuity.history_tokens,
             random=self._random(),
             now=now,
         )
@@ -354,7 +354,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         if fault.kind in ("model", "config", "auth") and not isinstance(decision, Retry):
             self.outages.rule_out(self.target, fault.because)
         if fault.kind == "context":
-            self.pipe.conversation.shorten()
+            self.pipe.continuity.shorten()
         self._take(decision, now)
 
     def _take(self, decision: Decision, now: float) -> None:
@@ -460,7 +460,8 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         provider, target = self._providers[self.target], self._targets[self.target].name
         decision = self._decision
         carry = decision.carry if isinstance(decision, Retry | FailOver) else "nothing"
-        crossing = self.pipe.continuity.cross(carry, target=target, now=anyio.current_time())
+        window = self._targets[self.target].context_tokens
+        crossing = self.pipe.continuity.cross(carry, target=target, now=anyio.current_time(), window=window)
         if crossing.carry != "handle":
             self.outages.handle_dropped()
         spare = self.spares.take(self.target, path_died_at=self._path_died_at)

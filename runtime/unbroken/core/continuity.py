@@ -14,6 +14,7 @@ import msgspec
 from unbroken.config import Secret, Settings
 from unbroken.core.audio import ms
 from unbroken.core.conversation import Conversation, Outcome
+from unbroken.core.history_bound import Summary, bounded, room
 from unbroken.core.journal import Journal, Plan
 from unbroken.core.outbox import AudioSpan, Item, Outbox
 from unbroken.decisions import Carry
@@ -78,6 +79,7 @@ class Continuity:
         account: what the last replay did, and what became of what was in flight.
         preface: what the current link is to be told before anything else; None: nothing.
         silent_context: see `unbroken.abc.Profile`, of the current target.
+        summary: tells what was said in turns that a history has no room for; None: nothing does.
     """
 
     def __init__(self, *, rate: int, settings: Settings) -> None:
@@ -87,6 +89,8 @@ class Continuity:
         self.account = Account()
         self.preface: Turn | None = None
         self.silent_context = True
+        self.summary: Summary | None = None
+        self._most: int | None = None
         self._asks_for: Literal["", "rest", "again", "owed"] = ""
         self._settings = settings
         self._crossing = Crossing()
@@ -242,7 +246,17 @@ class Continuity:
         stale = age > self._settings.audio_max_age - _REDIAL and self.conversation.told > snapshot.position
         return None if stale else snapshot.handle
 
-    def cross(self, carry: Carry, *, target: str, now: float) -> Crossing:
+    @property
+    def history_tokens(self) -> int:
+        """About how many tokens the history takes that a fresh link is told at most; 0: there is none."""
+        whole, bound = self.conversation.tokens, room(self._settings.history_tokens, most=self._most)
+        return whole if bound is None else min(whole, bound)
+
+    def shorten(self) -> None:
+        """A context has had no room for the history: from now on it takes half of what it takes now at most."""
+        self._most = max(1, self.history_tokens // 2)
+
+    def cross(self, carry: Carry, *, target: str, now: float, window: int | None = None) -> Crossing:
         """Says what the next link is given: the handle where one is held and wanted, else the history where there is any.
 
         A handle that is not used is let go: another context begins.
@@ -251,6 +265,7 @@ class Continuity:
             carry: what was decided.
             target: where the link goes.
             now: the present.
+            window: the context window there, in tokens; None: not known.
         """
         handle = self.handle_for(target, now=now) if carry == "handle" else None
         if handle is not None and self._snapshot is not None:
@@ -263,13 +278,15 @@ class Continuity:
         cut = self.conversation.replies.cut
         if cut is not None and not self.journal.speech_between(known, cut.heard):
             known = max(known, cut.heard)  # what was heard of the answer is told behind the question
-        history = self.conversation.history(known) if carry != "nothing" else ()
+        words = self.conversation.words(known) if carry != "nothing" else ()
+        bound = room(self._settings.history_tokens, window=window, most=self._most)
+        history, dropped = bounded(words, bound, summary=self.summary)
         self._crossing = Crossing(
             carry="history" if history else "nothing",
             history=history,
             known=known,
             seq=self.outbox.cursor[1] if history else 0,
-            told=max(0, told - self.conversation.forgotten) if history else 0,
+            told=max(0, told - max(self.conversation.forgotten, dropped)) if history else 0,
             written_off=self._untold_up_to(known),
         )
         return self._crossing

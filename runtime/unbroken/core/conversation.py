@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from unbroken.core.history_bound import Words, in_words, tokens
 from unbroken.core.ledger import Placed, ToolLedger
 from unbroken.core.playout import Playout
 from unbroken.core.replies import Replies
@@ -289,41 +290,18 @@ class Conversation:
 
     # -- What is known in words ---------------------------------------------------------------------------------------
 
-    def history(self, upto: int | None = None, *, open_turn: bool = False) -> tuple[Turn, ...]:
-        """Returns the conversation in words, in order; neighbours of one role are joined.
+    def words(self, upto: int | None = None, *, open_turn: bool = False) -> tuple[Words, ...]:
+        """Returns the conversation in words; see `unbroken.core.history_bound.in_words`."""
+        return in_words(self._turns, upto=upto, open_turn=open_turn)
 
-        Args:
-            upto: user audio from this position on will be replayed, so what was said there is left out: it would be said
-                twice. None: everything.
-            open_turn: with ``upto``: keep the turn that the user had not finished.
-        """
-        turns: list[Turn] = []
-        for said in self._turns:
-            text = said.text.strip()
-            if not text or (upto is not None and not said.stands(upto, open_turn=open_turn)):
-                continue
-            last = turns[-1] if turns else None
-            if last is not None and last.role == said.role and said.role != "tool":
-                turns[-1] = Turn(role=last.role, text=f"{last.text} {text}")
-            else:
-                turns.append(Turn(role=said.role, text=text))
-        return tuple(turns)
+    def history(self, upto: int | None = None, *, open_turn: bool = False) -> tuple[Turn, ...]:
+        """Returns the turns of `words`."""
+        return tuple(one.turn for one in self.words(upto, open_turn=open_turn))
 
     @property
     def tokens(self) -> int:
-        """About how many tokens the history takes in words: a third of its characters, which errs high in most languages.
-
-        (Tokens of Gemini are about four characters of English: ai.google.dev/gemini-api/docs/tokens.)
-        """
-        return -(-sum(said.size for said in self._turns) // 3)
-
-    def shorten(self) -> None:
-        """Forgets the older half of the history, where the context it would be told to has no room for it.
-
-        What is in it of the user's audio counts as no longer told, as at the history's bound.
-        """
-        for _ in range(len(self._turns) // 2):
-            self._forget_oldest()
+        """About how many tokens the history takes in words."""
+        return tokens(sum(said.size for said in self._turns))
 
     @property
     def told(self) -> int:

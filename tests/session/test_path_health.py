@@ -23,7 +23,7 @@ from unbroken.watchdog import Watchdog
 
 pytestmark = pytest.mark.anyio
 
-HOURS = {"asyncio": 10, "trio": 10 if os.environ.get("UNBROKEN_LONG_TESTS") else 3}
+HOURS = {"asyncio": 10, "trio": 10 if os.environ.get("UNBROKEN_LONG_TESTS") else 2}
 
 
 class RoadSocket(Socket):
@@ -226,7 +226,7 @@ async def test_ten_hours_on_a_mobile_road_end_no_link(monkeypatch: pytest.Monkey
     """Every two minutes the user speaks, in pieces of 100 ms; the model says nothing for ten hours, pongs take 8 to 30 s,
     and the path stands still for 1 to 2 s in every other speech. Then it dies.
 
-    On trio it is three hours, unless ``UNBROKEN_LONG_TESTS=1`` says otherwise: what judges the path knows no backend.
+    On trio it is two hours, unless ``UNBROKEN_LONG_TESTS=1`` says otherwise: what judges the path knows no backend.
     """
     dice = random.Random(7)
     async with stage(one=[listens]) as it:

@@ -6,6 +6,7 @@ from unbroken.errors import ConfigError, UnknownName
 from unbroken.testing.faults import (
     FAULTS,
     Close,
+    Down,
     Fault,
     Fin,
     GoAway,
@@ -47,6 +48,8 @@ WRITTEN: list[tuple[str, Strike, When, int | None]] = [
     ("stall-setup", Silence(), When(stage="setup"), 1),
     ("http-503@5", HttpStatus(status=503), When(seconds=5, stage="upgrade"), 1),
     ("http-429:7@upgrade×2", HttpStatus(status=429, retry_after=7), When(stage="upgrade"), 2),
+    ("down:2s@3s", Down(seconds=2), When(seconds=3), None),
+    ("down", Down(), When(), None),
     ("malformed", Malformed(), When(stage="live"), 1),
     ("malformed:frame@2s", Malformed(how="frame"), When(seconds=2, stage="live"), 1),
     ("slow-read:2@livex*", SlowRead(rate=2), When(stage="live"), None),
@@ -68,7 +71,7 @@ def test_faults_are_read_as_people_write_them(text: str, strike: Strike, when: W
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("rest@3s", "unknown fault 'rest'; did you mean 'reset'? known: 1011, fin, goaway, http-503, latency, lifetime,"),
+        ("rest@3s", "unknown fault 'rest'; did you mean 'reset'? known: 1011, down, fin, goaway, http-503, latency,"),
         ("", "unknown fault ''; known: 1011,"),
         ("999@3s", "unknown fault '999'"),
         ("1011@usr", "unknown moment of a fault 'usr'; did you mean 'user'? known: #20, 3s, dial, live, reply, setup,"),

@@ -217,6 +217,16 @@ async def test_connections_end_before_they_are_websockets(fault: str) -> None:
         assert (await refused(service)).cause in ("reset", "eof")
 
 
+async def test_new_connections_are_reset_while_the_service_is_down() -> None:
+    async with simulated(memory=True, behaviour=CALM, faults=["down:2s@1s"]) as service, dialled(service) as client:
+        await anyio.sleep(1.5)
+        assert (await refused(service)).cause in ("reset", "eof")
+        assert client.ending is None
+        await anyio.sleep(1.5)
+        async with dialled(service) as other:
+            assert other.live
+
+
 async def test_a_wrong_path_is_refused() -> None:
     async with simulated(memory=True) as service:
         assert (await refused(service, "/elsewhere")).http_status == 404

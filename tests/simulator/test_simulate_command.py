@@ -30,7 +30,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--fault", "restart@3s"], "unbroken: unknown fault 'restart'; did you mean 'reset'? known: 1011, fin,"),
+        (["--fault", "restart@3s"], "unbroken: unknown fault 'restart'; did you mean 'reset'? known: 1011, down, fin,"),
         (["--fault", "1011@soon"], "unbroken: unknown moment of a fault 'soon'"),
         (["--fault", "goaway:x"], "unbroken: fault 'goaway:x': 'x' is not a duration"),
         (

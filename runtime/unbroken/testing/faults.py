@@ -20,6 +20,7 @@ __all__ = [
     "FAULTS",
     "STAGES",
     "Close",
+    "Down",
     "Fault",
     "Fin",
     "GoAway",
@@ -163,8 +164,19 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True, tag="latency"):
     jitter: float = 0.0
 
 
+class Down(msgspec.Struct, frozen=True, kw_only=True, tag="down"):
+    """New connections are reset before anything is said; what is open stays.
+
+    Attributes:
+        seconds: how long; None: for good.
+    """
+
+    seconds: float | None = None
+
+
 Strike: TypeAlias = (
     Close
+    | Down
     | Reset
     | Fin
     | Silence
@@ -289,6 +301,11 @@ def _silence(arguments: list[str]) -> Strike:
     return Silence(seconds=_seconds(seconds) if seconds else None)
 
 
+def _down(arguments: list[str]) -> Strike:
+    seconds = _at_most(arguments, 1)[0]
+    return Down(seconds=_seconds(seconds) if seconds else None)
+
+
 def _malformed(arguments: list[str]) -> Strike:
     match _at_most(arguments, 1)[0]:
         case None:
@@ -353,6 +370,12 @@ FAULTS: Mapping[str, Kind] = {
         doc="refuses the next upgrade with this HTTP status",
         read=lambda arguments: _http(503, arguments),
         stage="upgrade",
+    ),
+    "down": Kind(
+        usage="down[:SECONDS]",
+        doc="resets new connections before anything is said, for good or for so long; open ones stay",
+        read=_down,
+        times=None,
     ),
     "malformed": Kind(
         usage="malformed[:json|frame|utf8]",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from unbroken.testing.faults import Fault, Latency, Lifetime, NoReply, QuietAudio, RefuseModel, Stage
+from unbroken.testing.faults import Down, Fault, Latency, Lifetime, NoReply, QuietAudio, RefuseModel, Stage
 
 __all__ = ["FaultPlan"]
 
 
-OF_THE_SERVICE = (Latency, Lifetime, NoReply, QuietAudio, RefuseModel)
+OF_THE_SERVICE = (Down, Latency, Lifetime, NoReply, QuietAudio, RefuseModel)
 """Strikes that concern no single connection."""
 
 

@@ -3,6 +3,7 @@ memory, in virtual time. The provider's part is a `Simulator`; here are sockets,
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -15,7 +16,7 @@ from unbroken.abc import Transport
 from unbroken.config import Target
 from unbroken.errors import ConfigError
 from unbroken.testing import certificates
-from unbroken.testing.faults import Fault, Latency, parse
+from unbroken.testing.faults import Down, Fault, Latency, parse
 from unbroken.testing.plan import FaultPlan
 from unbroken.testing.report import Report
 from unbroken.testing.simulator import Simulator
@@ -66,6 +67,7 @@ class SimulatedService:
         self.plan = plan
         self.random = random.Random(seed)
         self.latency = Latency(seconds=0.0)
+        self.down_until = 0.0
         self.began = anyio.current_time()
         self._certificate = certificate
         self._watch = watch
@@ -124,6 +126,11 @@ class SimulatedService:
         if self._watch is not None:
             self._watch(self.now, connection, what)
 
+    @property
+    def is_down(self) -> bool:
+        """New connections are reset."""
+        return self.now < self.down_until
+
     def delay(self) -> float:
         """Returns how long something is under way, one way."""
         return self.latency.seconds + self.random.uniform(0.0, self.latency.jitter)
@@ -136,10 +143,13 @@ class SimulatedService:
     def strike_all(self, fault: Fault) -> None:
         """Makes a fault happen that concerns no single connection."""
         self.tell(0, f"fault: {fault}")
-        if isinstance(fault.strike, Latency):
-            self.latency = fault.strike
-        else:
-            self.simulator.strike(fault.strike, now=anyio.current_time(), times=fault.times)
+        match fault.strike:
+            case Latency():
+                self.latency = fault.strike
+            case Down(seconds=seconds):
+                self.down_until = self.now + (math.inf if seconds is None else seconds)
+            case _:
+                self.simulator.strike(fault.strike, now=anyio.current_time(), times=fault.times)
 
     def wake(self) -> None:
         """Lets everything look at the plan again."""

@@ -16,6 +16,7 @@ from anyio.streams.tls import TLSStream
 from unbroken.errors import DialFailed, SocketEnded
 from unbroken.testing.faults import (
     Close,
+    Down,
     Fault,
     Fin,
     HttpStatus,
@@ -109,6 +110,9 @@ class Visit:
 
     async def _greet(self, stream: anyio.abc.ByteStream) -> None:
         if await self._strike_stream(stream):
+            return
+        if self._service.is_down:
+            reset(stream)
             return
         await self._lag()
         if self._tls is not None:
@@ -299,7 +303,7 @@ class Visit:
                     socket.send_raw(_BROKEN_FRAMES[how])
                 case SlowRead(rate=rate):
                     self._read_rate = rate
-                case LatencyStrike() | NoReply() | QuietAudio() | RefuseModel():
+                case Down() | LatencyStrike() | NoReply() | QuietAudio() | RefuseModel():
                     self._service.strike_all(fault)
                 case _:
                     self.link.strike(fault.strike, now=now)

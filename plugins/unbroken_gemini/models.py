@@ -54,6 +54,8 @@ class GeminiRow(Row, frozen=True, kw_only=True):
         languages: codes that ``speechConfig.languageCode`` may name; None: any, or not known (native audio models choose the
             language by themselves).
         silent_by_choice: ``proactiveAudio: false`` is accepted.
+        resumes_changed: a session may be resumed with another setup: all of it but the model may change
+            (ai.google.dev/api/live, sessionResumption).
         images: ``realtimeInput.video`` is taken: JPEG, about one a second.
         compression: ``contextWindowCompression`` is understood; without it an audio session ends after 15 minutes.
     """
@@ -69,6 +71,7 @@ class GeminiRow(Row, frozen=True, kw_only=True):
     affective_dialog: bool = False
     languages: tuple[str, ...] | None = None
     silent_by_choice: bool = True
+    resumes_changed: bool = True
     images: bool = True
     compression: bool = True
 

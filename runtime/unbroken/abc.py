@@ -85,6 +85,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         may_be_silent: it may choose to give no reply, so that a turn without one says nothing about the link.
         modalities: what it answers in.
         tools: it can call tools.
+        resumes_changed: a session can be resumed by handle with another setup than it had, so that `Session.update` crosses
+            by it; otherwise that crosses by history.
         images: it takes images of what the user shows (`Connection.image`).
     """
 
@@ -107,6 +109,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     may_be_silent: bool = False
     modalities: tuple[str, ...] = ("AUDIO",)
     tools: bool = True
+    resumes_changed: bool = False
     images: bool = False
 
 

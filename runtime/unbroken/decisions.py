@@ -79,6 +79,7 @@ Cause = Literal[
     "answer_deadline",
     "empty_turns",
     "handover",
+    "update",
     "cut",
     "crash",
 ]
@@ -87,8 +88,9 @@ stream without a close frame, ``path_dead`` a path on which nothing is acknowled
 machine lives and whose process takes nothing (both: `unbroken.core.health`), ``reply_deadline`` a finished turn that got no
 reply, ``reply_stalled`` a reply that stopped in its midst, ``answer_deadline`` words that the model wrote down and never
 answered, ``empty_turns`` turn after turn completed without anything in it, ``malformed`` a breach of RFC 6455 or of the
-provider's protocol, ``handover`` an announced end that this side came before, ``cut`` a cut made on purpose (drills),
-``crash`` a bug in a link's own code."""
+provider's protocol, ``handover`` an announced end that this side came before, ``update`` a link that was left for one
+that is set up otherwise (`unbroken.Session.update`), ``cut`` a cut made on purpose (drills), ``crash`` a bug in a link's own
+code."""
 
 Action = Literal["retry", "failover", "escalate", "finish"]
 

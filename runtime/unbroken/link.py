@@ -189,6 +189,20 @@ class Link:
             self._socket.send(message)
         return index
 
+    def configure(self, provider: Provider) -> bool:
+        """Has the link set up otherwise, where that is not too late.
+
+        Args:
+            provider: of the same target, with another configuration.
+
+        Returns:
+            False: the setup has been sent, or is about to be, or the link has ended.
+        """
+        if self._connection is not None or self._spare is not None or not self.open:
+            return False
+        self.provider = provider
+        return True
+
     def activate(self) -> None:
         """Lets the link deliver what it receives; until then it waits, so nothing is delivered to nobody."""
         self._activated.set()
@@ -296,16 +310,28 @@ class Link:
         refused = await self._set_up_on_spare() if self._spare is not None else None
         if self.phase == "dial" and refused is None:
             try:
-                endpoint = await self.provider.endpoint(refresh=self._refresh)
+                socket = await self._dial(tasks)
             except ConfigError as failed:
                 return Ending(cause="credential", reason=str(failed), sent_by_us=True)
-            self._secrets += secrets_of(endpoint.url, endpoint.headers)
-            self._mark("dial")
-            self._socket = await self._transport.open(endpoint, tasks=tasks, on_step=self._step)
-            refused = await self._set_up(self._socket)
+            refused = await self._set_up(socket) if socket is not None else Ending(cause="update", sent_by_us=True)
         if refused is not None:
             return refused
         return await self._carry()
+
+    async def _dial(self, tasks: anyio.abc.TaskGroup) -> Socket | None:
+        """Opens the socket. None: the link was configured otherwise meanwhile, and that leads elsewhere."""
+        provider = self.provider
+        endpoint = await provider.endpoint(refresh=self._refresh)
+        self._secrets += secrets_of(endpoint.url, endpoint.headers)
+        self._mark("dial")
+        self._socket = socket = await self._transport.open(endpoint, tasks=tasks, on_step=self._step)
+        while provider is not self.provider:
+            provider = self.provider
+            meant = await provider.endpoint()
+            self._secrets += secrets_of(meant.url, meant.headers)
+            if (meant.url, meant.headers) != (endpoint.url, endpoint.headers):
+                return None
+        return socket
 
     async def _set_up_on_spare(self) -> Ending | None:
         """Sets the link up on its spare. Where that was closed while it lay idle, which shows only now, the phase is "dial"

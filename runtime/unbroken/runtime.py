@@ -17,14 +17,13 @@ import anyio
 import anyio.abc
 
 from unbroken import registry
-from unbroken.abc import Observer, Policy, Provider, Transport
+from unbroken.abc import Observer, Policy, Transport
 from unbroken.actors.supervisor import Intensity, RestartsExhausted, supervise
-from unbroken.config import Route, Settings, Target, targets_of
+from unbroken.config import Route, Settings
 from unbroken.core.classify import Rule
 from unbroken.core.fleet import Fleet
 from unbroken.core.given import turns_of
 from unbroken.core.policy import DefaultPolicy
-from unbroken.decisions import TargetState
 from unbroken.errors import ConfigError, UnbrokenError
 from unbroken.events import Escalated, Turn
 from unbroken.messages import AskPolicy
@@ -32,6 +31,7 @@ from unbroken.observers import Observers
 from unbroken.outlet import Outlet
 from unbroken.policy_actor import PolicyActor
 from unbroken.recorder import Folder, Recording
+from unbroken.route import Providers
 from unbroken.session import Session
 from unbroken.summary import GuardedSummary
 from unbroken.supervisor import SessionSupervisor
@@ -156,25 +156,21 @@ class Runtime:
         if self._tasks is None:
             raise UnbrokenError("the runtime is not running; use it as `async with unbroken.Runtime() as runtime:`")
         name = self._named(name)
-        targets = targets_of(route)
-        providers = [_provider(target, config) for target in targets]
-        _check_rates(targets, providers)
+        providers = Providers.of(name, route, config=config)
         settings = settings if settings is not None else Settings()
         said = turns_of("history", history)
         rows = registry.rules(rules)
         chosen = registry.policy(policy) if policy is not None else DefaultPolicy()
-        states = _states(name, targets, providers)
         outlet = Outlet(settings.event_bound)
         recording = Recording(
             name,
-            targets=[target.name for target in targets],
+            targets=[target.name for target in providers.targets],
             settings=settings,
             policy=policy if isinstance(policy, str) else "default" if type(chosen) is DefaultPolicy else "",
             policy_repr=_REPR.repr(chosen),
         )
         supervisor = SessionSupervisor(
             name,
-            targets=states,
             providers=providers,
             transport=transport if transport is not None else self._transport,
             settings=settings,
@@ -189,15 +185,16 @@ class Runtime:
         )
         supervisor.pipe.conversation.recall(said)
         supervisor.pipe.continuity.summary = GuardedSummary(name, summary) if summary is not None else None
-        session = Session(name, supervisor=supervisor, outlet=outlet)
+        session = Session(name, supervisor=supervisor, outlet=outlet, providers=providers)
         self._policy.enroll(
             name,
             policy=chosen,
-            rules=[(*rows, *provider.rules) for provider in providers],
+            rules=[(*rows, *provider.rules) for provider in providers.each],
             reply=supervisor.take,
         )
         self._sessions[name], self._settings[name] = session, settings
-        outlet.tell = self._observers.opened(name, targets=states, profiles=[provider.profile for provider in providers])
+        profiles = [provider.profile for provider in providers.each]
+        outlet.tell = self._observers.opened(name, targets=providers.states, profiles=profiles)
         self._tasks.start_soon(self._carry, session, supervisor, outlet, name=f"unbroken {name}")
         return session
 
@@ -293,39 +290,6 @@ def _default_transport() -> Transport:
     from unbroken.transports.websocket import WebSocketTransport  # a third of what `import unbroken` would take
 
     return WebSocketTransport()
-
-
-def _provider(target: Target, config: Any) -> Provider:
-    factory = registry.load("unbroken.providers", target.provider)
-    provider: Provider = factory(target, config=config)
-    return provider
-
-
-def _check_rates(targets: Sequence[Target], providers: Sequence[Provider]) -> None:
-    rates = {target.name: provider.profile.input_rate for target, provider in zip(targets, providers, strict=True)}
-    if len(set(rates.values())) > 1:
-        listed = ", ".join(f"{name}: {rate}" for name, rate in rates.items())
-        raise ConfigError(f"the targets of a route must take audio at one rate; these differ: {listed}")
-
-
-def _states(name: str, targets: Sequence[Target], providers: Sequence[Provider]) -> list[TargetState]:
-    states = [_state(index, *both) for index, both in enumerate(zip(targets, providers, strict=True))]
-    for state in states[1:]:
-        if state.unfit:
-            logger.warning("session %s will not fail over to %s: %s", name, state.name, state.unfit)
-    return states
-
-
-def _state(index: int, target: Target, provider: Provider) -> TargetState:
-    return TargetState(
-        name=target.name,
-        index=index,
-        quota_group=target.quota_group if target.quota_group is not None else target.name,
-        credentials=target.credentials if target.credentials is not None else target.provider,
-        endpoint=provider.host,
-        context_tokens=provider.profile.context_tokens,
-        unfit=provider.unfit,
-    )
 
 
 def _policy_crashed(crash: Exception, restarts: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from unbroken.messages import Finished
 from unbroken.outlet import Outlet
 from unbroken.pipe import AudioPipe
 from unbroken.recorder import file_name
+from unbroken.route import Configured, Providers
 from unbroken.supervisor import SessionSupervisor
 
 __all__ = ["Session"]
@@ -42,8 +43,9 @@ class Session:
         name: the session's name, unique within its runtime.
     """
 
-    def __init__(self, name: str, *, supervisor: SessionSupervisor, outlet: Outlet) -> None:
+    def __init__(self, name: str, *, supervisor: SessionSupervisor, outlet: Outlet, providers: Providers) -> None:
         self.name = name
+        self._providers = providers
         self._supervisor = supervisor
         self._pipe: AudioPipe = supervisor.pipe
         self._outlet = outlet
@@ -112,7 +114,7 @@ class Session:
         """
         if self._closed:
             raise SessionClosed(f"{self.name} was closed; open a new session to send images")
-        if not self._supervisor.takes_images:
+        if not self._providers.takes_images:
             raise ConfigError(f"no target of {self.name} takes images; a session on gemini/gemini-3.8-live does")
         if not mime_type.startswith("image/"):
             raise ConfigError(f"send_image needs a mime_type such as 'image/jpeg', not {mime_type!r}")
@@ -143,8 +145,8 @@ class Session:
         """Tells turns of the conversation that ask for no reply: what was said elsewhere, or what the application knows.
 
         Returns once they are queued, in order with the audio. They are part of the history, so they cross to every later
-        link. How they are told is the model's matter, and a model that answers every text (Gemini 3.x) is asked not to answer
-        this one; what is known before the session begins is better given to it as ``history`` (`Runtime.open`).
+        link. How they are told is the model's matter, and a model that answers every text (Gemini 3.x) is asked not to
+        answer this one; what is known before the session begins is better given to it as ``history`` (`Runtime.open`).
 
         Args:
             turns: the turns, the oldest first; without any, nothing is done.
@@ -227,6 +229,35 @@ class Session:
         """
         self._check()
         self._pipe.send(ActivityMark(mark=mark))
+
+    async def update(self, config: Any, *, targets: Mapping[str, Any] | None = None, within: float = 20.0) -> None:
+        """Gives the running session another configuration: instructions, tools, a voice. Returns once that is queued.
+
+        The conversation goes on over it. The link is left for one with the new configuration at the next quiet moment: at
+        once where nobody has spoken for some seconds and no reply is due, else at the end of the turn or in a pause, and
+        when `within` is over in any case. It crosses as it does when the service ends a link: by handle where the provider
+        lets a session be resumed with another setup, otherwise by history. It is no failure, and shows as an `OutageBegan`
+        whose closure has the cause "update" and a `Recovered` that is planned. A link that is being dialled comes up with
+        the new configuration. Of several updates before that moment the last one holds, and they cost one crossing.
+
+        Args:
+            config: the whole new configuration, as `unbroken.connect` takes it; None: the provider's defaults. Targets of
+                the route that have a configuration of their own keep theirs.
+            targets: configurations for single targets, by name (`Target.name`): their own from now on.
+            within: seconds after which the link is left at the latest, at most 60; 0: at once, whoever speaks.
+
+        Raises:
+            ConfigError: a configuration cannot work, or there is no such target; the text says what would have worked, and
+                the session goes on as it was.
+            SessionClosed: the session was closed.
+            SessionEscalated: the session was given up.
+        """
+        self._check()
+        if not 0 <= within <= 60:
+            raise ConfigError(f"update needs within= from 0 to 60 seconds, not {within!r}")
+        self._providers = self._providers.configured(config, own=targets or {})
+        self._supervisor.mailbox.post(Configured(providers=self._providers, within=within))
+        await anyio.lowlevel.checkpoint()
 
     def cut(self, reason: str = "cut on purpose") -> None:
         """Cuts the link as a fault of the network would, for drills and tests; without a link it does nothing."""

@@ -174,6 +174,19 @@ class Spares:
         """
         self._tasks = tasks
 
+    def configured(self, targets: Sequence[TargetState], providers: Sequence[Provider]) -> None:
+        """Takes the same route with other configurations. A spare of another provider than before is let go: that one may
+        lead elsewhere.
+
+        Args:
+            targets: the route as a policy sees it.
+            providers: of the targets, in the same order.
+        """
+        others = [index for index in self._spares if providers[index] is not self._providers[index]]
+        self._targets, self._providers = tuple(targets), tuple(providers)
+        for index in others:
+            self._spares.pop(index).let_go()
+
     def want(self, target: int, *, while_up: bool) -> None:
         """Has a spare open, soon and for a while; never waits. It is settled at once where there is one or can be none.
 

@@ -10,18 +10,18 @@ import anyio
 import anyio.abc
 import msgspec
 
-from unbroken.abc import Provider, Transport
+from unbroken.abc import Transport
 from unbroken.actors.actor import Actor
 from unbroken.actors.mailbox import Mailbox, Overflow
 from unbroken.config import Settings
 from unbroken.core.first import first_target
 from unbroken.core.fleet import Fleet
 from unbroken.core.machine import LIVE, Command, Input, Machine, State
-from unbroken.core.outage import Outages, ended_for, why_given_up
+from unbroken.core.outage import Outages, detected, ended_for, recovered, told
 from unbroken.core.spares import other_target, path_died_at
-from unbroken.decisions import Closure, Decision, Escalate, FailOver, Finish, Retry, Situation, TargetState
-from unbroken.events import Connected, Escalated, OutageBegan, Recovered, Waiting
-from unbroken.link import Link
+from unbroken.decisions import Cause, Closure, Decision, Escalate, FailOver, Finish, Retry, Situation
+from unbroken.events import Connected, Waiting
+from unbroken.link import Link, LinkMessage
 from unbroken.messages import (
     Announced,
     AskPolicy,
@@ -39,15 +39,14 @@ from unbroken.messages import (
     SpareSettled,
 )
 from unbroken.outlet import Outlet
-from unbroken.pipe import AudioPipe
+from unbroken.pipe import AudioPipe, PipeMessage
 from unbroken.recorder import Recording
+from unbroken.route import Configured, Providers
 from unbroken.spare import Spares
 
 __all__ = ["SessionSupervisor", "SupervisorMessage"]
 
-SupervisorMessage: TypeAlias = (
-    LinkStep | LinkUp | LinkDown | Progress | Announced | Released | Lag | Decided | Finished | SpareSettled | Judged
-)
+SupervisorMessage: TypeAlias = LinkMessage | PipeMessage | Decided | Configured | Finished | SpareSettled
 
 _WORTH_SAYING = 0.5
 """Seconds of a wait below which the caller need not be told."""
@@ -58,8 +57,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
 
     Args:
         name: the session's name.
-        targets: the route as a policy sees it.
-        providers: of the targets, in the same order.
+        providers: of the route.
         transport: what links go over.
         settings: the session's bounds.
         fleet: the state shared by the runtime's sessions.
@@ -76,8 +74,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         self,
         name: str,
         *,
-        targets: Sequence[TargetState],
-        providers: Sequence[Provider],
+        providers: Providers,
         transport: Transport,
         settings: Settings,
         fleet: Fleet,
@@ -92,12 +89,14 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         super().__init__(Mailbox(name=name, capacity=1024, overflow=Overflow.FAIL))
         self.machine: Machine = recording.machine
         self.recording = recording
-        self.outages = Outages(targets, settings=settings)
+        self.outages = Outages(providers.states, settings=settings)
         self.ended = anyio.Event()
         self.link: Link | None = None
         self.target = 0
-        self._targets = tuple(targets)
-        self._providers = tuple(providers)
+        self._targets = providers.states
+        self._providers = providers.each
+        self._within = math.inf
+        self._context_of = providers.each[0]
         self._transport = transport
         self._settings = settings
         self._fleet = fleet
@@ -110,7 +109,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         self._judged: Judged | None = None
         self.pipe = AudioPipe(
             name,
-            profile=providers[0].profile,
+            profile=providers.each[0].profile,
             settings=settings,
             outlet=outlet,
             post=self.take,
@@ -118,8 +117,8 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         )
         self.spares = Spares(
             name,
-            targets=targets,
-            providers=providers,
+            targets=providers.states,
+            providers=providers.each,
             transport=transport,
             settings=settings,
             fleet=fleet,
@@ -148,11 +147,6 @@ class SessionSupervisor(Actor[SupervisorMessage]):
 
     def __repr__(self) -> str:
         return f"<SessionSupervisor {self.name!r} {self.machine.state.value}, link {self._number}>"
-
-    @property
-    def takes_images(self) -> bool:
-        """Some target of the route takes images."""
-        return any(provider.profile.images for provider in self._providers)
 
     # -- the actor ------------------------------------------------------------------------------------------------------
 
@@ -219,6 +213,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
                     profile = self._providers[self.target].profile
                     if profile.lifetime is not None and profile.resumption:
                         self.machine.announce(profile.lifetime, now, firm=False)
+                    self._leave(now)
             case LinkDown():
                 if self._is_current(message.link):
                     self._down(message, now)
@@ -234,6 +229,8 @@ class SessionSupervisor(Actor[SupervisorMessage]):
                     self._released(message)
             case Decided():
                 self._decided(message, now)
+            case Configured():
+                self._configured(message, now)
             case SpareSettled():
                 if self.machine.state in LIVE:
                     self._feed(Input.SPARE_SETTLED, now)
@@ -268,6 +265,28 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         elif self._is_current(message.link) or message.what.startswith("speech"):
             self._feed(Input[message.what.upper()], now)
 
+    def _configured(self, message: Configured, now: float) -> None:
+        """Whatever is set up from here on is set up as configured; a link that was set up otherwise is left."""
+        self._targets, self._providers = message.providers.states, message.providers.each
+        self._within = min(self._within, message.within)
+        self.outages.configured(self._targets)
+        self.spares.configured(self._targets, self._providers)
+        link, provider = self.link, self._providers[self.target]
+        if link is None or not self._outdated:
+            return
+        fits = link.crossing.handle is None or provider.profile.resumes_changed
+        if not (fits and link.configure(provider)):
+            self._leave(now)
+
+    @property
+    def _outdated(self) -> bool:
+        """The link was set up otherwise than links are now."""
+        return self.link is not None and self.link.provider is not self._providers[self.target]
+
+    def _leave(self, now: float) -> None:
+        if self._outdated:
+            self.machine.announce(self._within, now)
+
     def _down(self, message: LinkDown, now: float) -> None:
         self._give_back(failed=self.machine.state is not State.ENDING)
         closure = message.closure
@@ -283,7 +302,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         if self.machine.state is not State.ENDING:
             if self.outages.began is None:
                 self._from, self._planned = self._targets[self.target].name, None
-            self.outages.failed(closure, target=self.target, detect=self._detected(message, now), now=now)
+            self.outages.failed(closure, target=self.target, detect=detected(message, self._hung_up_at, now), now=now)
             self.machine.outage(self._began(now))
         self.link = None
         self._closure = closure
@@ -292,16 +311,6 @@ class SessionSupervisor(Actor[SupervisorMessage]):
 
     def _began(self, now: float) -> float:
         return now if self.outages.began is None else self.outages.began
-
-    def _detected(self, message: LinkDown, now: float) -> float:
-        """Returns for how many seconds the link had been of no use when its end was known."""
-        match message.closure.ending.cause:
-            case "sign_deadline" | "reply_deadline" | "reply_stalled" | "ping_timeout" | "path_dead" | "not_reading":
-                return message.silent_for
-            case "handover":
-                return now - self._hung_up_at
-            case _:
-                return 0.0  # the end itself was the last sign of life
 
     def _question(self, now: float) -> AskPolicy:
         self._asks += 1
@@ -317,11 +326,18 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         return self.outages.situation(
             self._closure,
             target=self.target,
-            has_handle=self.pipe.continuity.handle_for(self._targets[self.target].name, now=now) is not None,
+            has_handle=self._resumable
+            and self.pipe.continuity.handle_for(self._targets[self.target].name, now=now) is not None,
             history_tokens=self.pipe.continuity.history_tokens,
             random=self._random(),
             now=now,
         )
+
+    @property
+    def _resumable(self) -> bool:
+        """What was set up for the context that is left can be resumed by what is set up now."""
+        provider = self._providers[self.target]
+        return provider is self._context_of or provider.profile.resumes_changed
 
     def _decided(self, message: Decided, now: float) -> None:
         if self._asked is None or message.ask_id != self._asked[0].ask_id or self.machine.state is not State.DECIDING:
@@ -334,25 +350,17 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         self.recording.asked(message, now)
         decision, fault = message.decision, message.fault
         slower = self.pipe.pace.refused() if fault.kind == "input" and message.closure.facts.media_flushed else ""
-        said = OutageBegan(
-            link=message.closure.link,
-            target=self._targets[self.target].name,
-            closure=message.closure,
-            fault=fault,
-            decision=decision,
-            because=" ".join(part for part in (fault.because, decision.because, slower) if part),
-            attempt=message.situation.attempt,
-            fallback=message.fallback,
-        )
+        said = told(message, self._targets[self.target].name, also=slower)
         self.outages.decided(said, took=now - asked_at)
         self._outlet.put(said)
-        planned = fault.kind == "planned" and message.closure.facts.useful
+        asked = message.closure.ending.cause == "update"
+        planned = fault.kind == "planned" and (message.closure.facts.useful or asked)
         self._planned = planned if self._planned is None else self._planned
-        if planned:
+        if planned and not asked:
             self.outages.forgive(self.target)
         self._refresh = fault.kind == "auth" and isinstance(decision, Retry)
         if fault.kind in ("model", "config", "auth") and not isinstance(decision, Retry):
-            self.outages.rule_out(self.target, fault.because)
+            self.outages.rule_out(self.target, fault.because, configured=fault.kind == "config")
         if fault.kind == "context":
             self.pipe.continuity.shorten()
         self._take(decision, now)
@@ -403,19 +411,9 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         if self.outages.began is None:
             return
         steps, attempts = self.outages.recovered(self._up.steps, catch_up=message.catch_up)
-        self._outlet.put(
-            Recovered(
-                link=message.link,
-                target=target,
-                failed_over=target != self._from,
-                planned=bool(self._planned),
-                carry=self.link.crossing.carry,
-                steps=steps,
-                attempts=attempts,
-                spare=self._up.spare,
-                **msgspec.structs.asdict(message.account),
-            )
-        )
+        came = recovered(message, steps, attempts=attempts, target=target, carry=self.link.crossing.carry)
+        planned, other = bool(self._planned), target != self._from
+        self._outlet.put(msgspec.structs.replace(came, planned=planned, failed_over=other, spare=self._up.spare))
 
     # -- what is performed ----------------------------------------------------------------------------------------------
 
@@ -436,7 +434,8 @@ class SessionSupervisor(Actor[SupervisorMessage]):
                 case Command.HANG_UP:
                     assert self.link is not None
                     self._hung_up_at = now
-                    self.link.hang_up("handover" if self.machine.last is Input.HANDOVER_DUE else None)
+                    left: Cause = "update" if self._outdated else "handover"
+                    self.link.hang_up(left if self.machine.last is Input.HANDOVER_DUE else None)
                 case Command.ABORT:
                     self._abort()
                 case Command.PING:
@@ -460,6 +459,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         provider, target = self._providers[self.target], self._targets[self.target].name
         decision = self._decision
         carry = decision.carry if isinstance(decision, Retry | FailOver) else "nothing"
+        carry = "history" if carry == "handle" and not self._resumable else carry
         window = self._targets[self.target].context_tokens
         crossing = self.pipe.continuity.cross(carry, target=target, now=anyio.current_time(), window=window)
         if crossing.carry != "handle":
@@ -468,7 +468,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         if len(self._targets) > 1 and (other := other_target(self._situation(anyio.current_time()))) is not None:
             self.spares.want(other, while_up=False)
         self._number += 1
-        self._healthy = False
+        self._healthy, self._within = False, math.inf
         self.outages.dialled()
         self.link = Link(
             self._number,
@@ -485,6 +485,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
     def _activate(self) -> None:
         assert self._up is not None
         assert self.link is not None
+        self._context_of = self.link.provider
         self._watch(self.link, self.take)
         self.pipe.mailbox.post(
             Replay(
@@ -514,12 +515,6 @@ class SessionSupervisor(Actor[SupervisorMessage]):
             link.abort(ended_for(happened, replying=self.pipe.conversation.replying))
 
     def _escalate(self) -> None:
-        advice = self._decision.advice if isinstance(self._decision, Escalate) else ""
-        because = why_given_up(self.machine.last, self._settings) or self._decision.because
-        story = tuple(self.outages.story) if self.outages.began is not None else ()
-        fault = story[-1].fault if story else None
-        if not advice and fault is not None:
-            advice = fault.advice
         self._given_up()
-        self._outlet.end(Escalated(because=because, advice=advice, fault=fault, story=story))
+        self._outlet.end(self.outages.given_up(self.machine.last, self._decision))
         self.ended.set()

@@ -13,7 +13,7 @@ import anyio.abc
 
 from unbroken.abc import Connection, Endpoint, Profile, Provider
 from unbroken.config import Secret, Target
-from unbroken.errors import DialFailed, SocketEnded, WireError
+from unbroken.errors import ConfigError, DialFailed, SocketEnded, WireError
 from unbroken.events import (
     ActivityMark,
     Audio,
@@ -47,10 +47,14 @@ def quiet(ms: int) -> bytes:
 
 
 class StageConnection(Connection):
+    def __init__(self, config: Any = None) -> None:
+        self.config = config
+
     def setup(self, *, handle: Secret | None, history: Sequence[Turn]) -> bytes:
         assert not (handle and history), "never both"
         told = [[turn.role, turn.text] for turn in history]
-        return json.dumps({"setup": {"handle": handle.reveal() if handle else None, "history": told}}).encode()
+        setup = {"handle": handle.reveal() if handle else None, "history": told, "config": self.config}
+        return json.dumps({"setup": setup}).encode()
 
     def opening(self) -> Sequence[bytes]:
         return ()
@@ -115,8 +119,11 @@ def _event(key: str, value: Any) -> list[WireEvent]:
 
 
 class StageProvider(Provider):
-    def __init__(self, host: str, profile: Profile) -> None:
+    def __init__(self, host: str, profile: Profile, config: Any = None) -> None:
+        if config == "wrong":
+            raise ConfigError("the config is 'wrong'; expected anything else")
         self._host = host
+        self._config = config
         self.profile = profile
         self.refreshed = 0
 
@@ -129,7 +136,7 @@ class StageProvider(Provider):
         return Endpoint(url=f"ws://{self._host}/talk", headers={"authorization": "a secret"})
 
     def connection(self) -> Connection:
-        return StageConnection()
+        return StageConnection(self._config)
 
 
 class Call:
@@ -140,6 +147,7 @@ class Call:
         self.socket = socket
         self.handle: str | None = setup["handle"]
         self.history: list[list[str]] = setup["history"]
+        self.config: Any = setup["config"]
         self.heard = bytearray()
         self.other: list[dict[str, Any]] = []
 
@@ -194,7 +202,7 @@ class Stage:
         return Target(model=host, provider="stage", quota_group=quota_group)
 
     def provider(self, target: Target, *, config: Any) -> StageProvider:
-        return StageProvider(target.model, self.profile)
+        return StageProvider(target.model, self.profile, config if target.config is None else target.config)
 
     async def serve(self, host: str, scripts: Scripts, tasks: anyio.abc.TaskGroup) -> None:
         listener = self.network.listen(host, 80)
@@ -214,7 +222,7 @@ class Stage:
                     socket = await request.accept(tasks=own)
                 except DialFailed:
                     return  # the client has gone meanwhile
-                call = Call(len(self.calls) + 1, socket, {"handle": None, "history": []})
+                call = Call(len(self.calls) + 1, socket, {"handle": None, "history": [], "config": None})
                 try:
                     setup = json.loads(await socket.receive())["setup"]
                     call = Call(len(self.calls) + 1, socket, setup)

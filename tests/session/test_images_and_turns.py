@@ -15,7 +15,11 @@ from unbroken.events import Event, Turn
 
 pytestmark = pytest.mark.anyio
 
-TOLD = [Turn(role="user", text="I am Ada."), Turn(role="model", text="Hello, Ada."), Turn(role="tool", text="Ada has a dog.")]
+TOLD = [
+    Turn(role="user", text="I am Ada."),
+    Turn(role="model", text="Hello, Ada."),
+    Turn(role="tool", text="Ada has a dog."),
+]
 
 
 async def serves(call: Call) -> None:
@@ -126,7 +130,9 @@ async def test_what_is_no_image_or_goes_nowhere_is_refused(sees: Profile, monkey
         put_on(it, sees, monkeypatch)
         async with unbroken.Runtime(transport=it.transport) as runtime:
             session = runtime.open(it.target(), name="caller-7")
-            with pytest.raises(unbroken.ConfigError, match=r"send_image needs a mime_type such as 'image/jpeg', not 'audio/pcm'"):
+            with pytest.raises(
+                unbroken.ConfigError, match=r"send_image needs a mime_type such as 'image/jpeg', not 'audio/pcm'"
+            ):
                 session.send_image(b"x", mime_type="audio/pcm")
             with pytest.raises(unbroken.ConfigError, match="send_image needs an image; this has no bytes in it"):
                 session.send_image(b"")
@@ -160,9 +166,7 @@ async def test_told_turns_come_before_the_next_input_and_cross_a_failover(
             assert not any("context" in said for said in it.calls[1].other), "what the history tells is not told twice"
 
 
-async def test_turns_that_are_told_while_no_link_is_up_are_told_once(
-    sees: Profile, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_turns_that_are_told_while_no_link_is_up_are_told_once(sees: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
     async with stage(one=[answers]) as it:
         put_on(it, sees, monkeypatch)
         async with unbroken.Runtime(transport=it.transport) as runtime:
@@ -201,7 +205,10 @@ async def test_what_is_no_turn_is_refused_and_nothing_is_told(sees: Profile, mon
         async with unbroken.Runtime(transport=it.transport) as runtime:
             session = await opened(it, runtime)
             wrong = [
-                ([TOLD[0], {"role": "user"}], r"tell needs turns such as unbroken.Turn\(role='user', text='…'\), not {'role'"),
+                (
+                    [TOLD[0], {"role": "user"}],
+                    r"tell needs turns such as unbroken.Turn\(role='user', text='…'\), not {'role'",
+                ),
                 ([TOLD[0], Turn(role="user", text="")], "tell needs at least one character; leave a turn without words out"),
                 ([TOLD[0], Turn(role="user", text="\ud800")], "tell needs text that UTF-8 can carry"),
             ]

@@ -9,10 +9,11 @@ import msgspec
 
 from unbroken.config import Settings
 from unbroken.core.table import Input
-from unbroken.decisions import Cause, Closure, FailOver, Retry, Situation, TargetState
-from unbroken.events import OutageBegan, Steps
+from unbroken.decisions import Carry, Cause, Closure, Decision, Escalate, FailOver, Retry, Situation, TargetState
+from unbroken.events import Escalated, OutageBegan, Recovered, Steps
+from unbroken.messages import Decided, LinkDown, Released
 
-__all__ = ["Outages", "ended_for", "why_given_up"]
+__all__ = ["Outages", "detected", "ended_for", "recovered", "told", "why_given_up"]
 
 _STORY = 64
 """Decisions of one outage that are kept for the story; the oldest go first."""
@@ -37,6 +38,7 @@ class Outages:
         self._recoveries = 0
         self._tried: Counter[int] = Counter()
         self._ruled_out: dict[int, str] = {}
+        self._misconfigured: set[int] = set()
         self._drop_media = False
         self._handle_failures = 0
         self._age = 0.0
@@ -56,7 +58,7 @@ class Outages:
         return self._began
 
     def failed(self, closure: Closure, *, target: int, detect: float, now: float) -> None:
-        """A link has ended that should not have.
+        """A link has ended that should not have, or that the application had replaced: then nothing is counted.
 
         Args:
             closure: how.
@@ -64,14 +66,15 @@ class Outages:
             detect: seconds from its last sign of life to the moment its end was known.
             now: the present.
         """
-        self._attempt += 1
-        self._tried[target] += 1
+        failed = closure.ending.cause != "update"
+        self._attempt += failed
+        self._tried[target] += failed
         self._age = closure.age
         if closure.phase in ("setup", "live"):  # before, the handle had not been shown
             self._handle_failures = self._handle_failures + 1 if closure.facts.resumed and not closure.facts.useful else 0
         if self._began is None:
             self._began = now  # a silence that took long to notice must leave patience for a dial
-            self._recoveries += 1
+            self._recoveries += failed
             self._tries = 0
             self._steps = Steps(detect_ms=detect * 1000)
         else:
@@ -128,14 +131,28 @@ class Outages:
         """Notes an attempt."""
         self._tries += 1
 
-    def rule_out(self, target: int, why: str) -> None:
+    def rule_out(self, target: int, why: str, *, configured: bool = False) -> None:
         """Takes a target out of this session's route for good.
 
         Args:
             target: index into the route.
             why: one plain sentence.
+            configured: its configuration is why, so that another one brings it back.
         """
         self._ruled_out[target] = why
+        if configured:
+            self._misconfigured.add(target)
+
+    def configured(self, targets: Sequence[TargetState]) -> None:
+        """Takes the same route with other configurations: targets that were ruled out by theirs are in it again.
+
+        Args:
+            targets: the route as a policy sees it, in order of preference.
+        """
+        self._targets = tuple(targets)
+        for target in self._misconfigured:
+            self._ruled_out.pop(target, None)
+        self._misconfigured.clear()
 
     def handle_dropped(self) -> None:
         """The handle that failed is no longer held."""
@@ -161,6 +178,21 @@ class Outages:
         )
         self._began = None
         return whole, self._tries
+
+    def given_up(self, last: Input, decision: Decision) -> Escalated:
+        """The session is given up: returns the event that says why.
+
+        Args:
+            last: what happened last to the machine.
+            decision: the last that was taken.
+        """
+        story = tuple(self.story) if self._began is not None else ()
+        fault = story[-1].fault if story else None
+        advice = decision.advice if isinstance(decision, Escalate) else ""
+        if not advice and fault is not None:
+            advice = fault.advice
+        because = why_given_up(last, self._settings) or decision.because
+        return Escalated(because=because, advice=advice, fault=fault, story=story)
 
     def healthy(self) -> None:
         """A link has been healthy for a while: the trouble is over, too."""
@@ -192,7 +224,7 @@ class Outages:
                 for state in self._targets
             ),
             current=target,
-            attempt=self._attempt,
+            attempt=self._attempt if self._began is None else max(1, self._attempt),
             outage_age=age,
             patience_left=max(0.0, self._settings.patience - age),
             attempts_left=max(0, self._settings.attempts - self._attempt),
@@ -214,6 +246,57 @@ class Outages:
             wait_ms=spent.wait_ms + wait_ms,
             failed_ms=spent.failed_ms + failed_ms,
         )
+
+
+def told(message: Decided, target: str, *, also: str) -> OutageBegan:
+    """Returns the event that tells of a decision.
+
+    Args:
+        message: the decision.
+        target: where the link went, ``provider/model``.
+        also: a sentence for people about what else is done; "": nothing is.
+    """
+    return OutageBegan(
+        link=message.closure.link,
+        target=target,
+        closure=message.closure,
+        fault=message.fault,
+        decision=message.decision,
+        because=" ".join(part for part in (message.fault.because, message.decision.because, also) if part),
+        attempt=message.situation.attempt,
+        fallback=message.fallback,
+    )
+
+
+def recovered(message: Released, steps: Steps, *, attempts: int, target: str, carry: Carry) -> Recovered:
+    """Returns the event that tells of an outage's end.
+
+    Args:
+        message: the replay is through.
+        steps: how long the outage took.
+        attempts: links tried.
+        target: where the link goes, ``provider/model``.
+        carry: how the conversation crossed.
+    """
+    account = msgspec.structs.asdict(message.account)
+    return Recovered(link=message.link, target=target, carry=carry, steps=steps, attempts=attempts, **account)
+
+
+def detected(message: LinkDown, hung_up_at: float, now: float) -> float:
+    """Returns for how many seconds a link had been of no use when its end was known.
+
+    Args:
+        message: its end.
+        hung_up_at: when this side last began a closing handshake.
+        now: the present.
+    """
+    match message.closure.ending.cause:
+        case "sign_deadline" | "reply_deadline" | "reply_stalled" | "ping_timeout" | "path_dead" | "not_reading":
+            return message.silent_for
+        case "handover" | "update":
+            return now - hung_up_at
+        case _:
+            return 0.0  # the end itself was the last sign of life
 
 
 def ended_for(overdue: Input, *, replying: bool) -> Cause | None:

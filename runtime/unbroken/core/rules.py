@@ -45,6 +45,13 @@ LOCAL: Final[tuple[Rule, ...]] = (
         source="Gemini Live API: goAway",
     ),
     Rule(
+        id="update",
+        causes=("update",),
+        fault="planned",
+        because="The application changed the configuration, and the connection was left for one that has the new one.",
+        source="Session.update",
+    ),
+    Rule(
         id="dns",
         causes=("dns",),
         fault="network",

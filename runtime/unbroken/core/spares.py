@@ -23,6 +23,7 @@ _FAILURES: Final = 2
 _OTHERWISE: Final[frozenset[Cause]] = frozenset(
     {
         "handover",
+        "update",
         "cut",
         "crash",
         "malformed",

@@ -100,7 +100,7 @@ class Child:
             turn_detection_disabled: the application finds the turns.
         """
         options = {"turn_detection_disabled": True} if turn_detection_disabled else {}
-        self._session = self.model.session(**options)
+        self._session = self.model.session(**options)  # pyright: ignore[reportUnknownMemberType]
         for event, listener in listeners.items():
             self.listen(event, listener)
 
@@ -108,7 +108,7 @@ class Child:
         """Has somebody told of an event, also of one that only this plugin knows."""
         self._listeners[event] = listener
         if self._session is not None:
-            self._session.on(event, listener)
+            self._session.on(event, listener)  # pyright: ignore[reportUnknownMemberType]
 
     def connected(self, now: float) -> None:
         """It is seen to be connected."""
@@ -146,7 +146,7 @@ class Child:
         """Stops listening."""
         for event, listener in self._listeners.items():
             if self._session is not None:
-                self._session.off(event, listener)
+                self._session.off(event, listener)  # pyright: ignore[reportUnknownMemberType]
         self._listeners.clear()
 
     async def close(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import aiohttp
 
@@ -92,7 +92,7 @@ def _words(error: BaseException) -> str:
 
 
 def _of(body: object, name: str) -> Any:
-    return body.get(name) if isinstance(body, dict) else getattr(body, name, None)  # pyright: ignore[reportUnknownMemberType]
+    return cast("dict[str, Any]", body).get(name) if isinstance(body, dict) else getattr(body, name, None)
 
 
 def _numbers(error: BaseException) -> tuple[int | None, int | None]:

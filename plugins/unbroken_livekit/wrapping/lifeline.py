@@ -102,12 +102,13 @@ class Lifeline:
             logger.info("unbroken: begins with %s: %s", self._names[target], first.because)
         while True:
             dial = self._supervision.dial(judged, target, self._now)
-            child = self.child = None
+            begun = False
             try:
                 await self._turn(dial)
+                begun = True
                 child = await self._serve(target, dial)
             finally:
-                dial.over(self._now, failed=child is not None)
+                dial.over(self._now, failed=begun)
             judged = self._judge(child)
             match judged.decision:
                 case Escalate(advice=advice):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from livekit import rtc
@@ -64,7 +65,7 @@ class WrappedSession(llm.RealtimeSession[Any]):
         self._calls = Calls()
         self._journal = AudioJournal(bound=min(self._settings.journal_bound, self._settings.audio_max_age))
         self._picture: rtc.VideoFrame | None = None
-        self._committed = self._active = self._over = False
+        self._committed = self._active = self._owed = self._over = False
         self._telling = asyncio.Lock()
         self._extra: dict[str, Callable[..., None]] = {}
         self._last_errors: dict[int, Exception] = {}
@@ -146,8 +147,13 @@ class WrappedSession(llm.RealtimeSession[Any]):
             child = self._child
             foreign = child is None or await self._tell_child(child, diff)
         wants = any(item.type == "function_call_output" and item.reply_required for item in diff.added)
-        if foreign and automatic and wants:  # LiveKit expects that the model replies by itself, and this one would not
+        if not automatic or not wants:  # LiveKit asks for the reply, or wants none
+            return
+        if foreign:  # it expects that the model replies by itself, and this one would not
             self._speech.ask(Request(asked_by_application=False), first=True)
+        elif child is not None:
+            self._owed = True
+            child.watch.owes(asyncio.get_running_loop().time())
 
     async def _tell_child(self, child: Child, diff: Diff) -> bool:
         context, foreign = self._conversation.for_child(
@@ -272,17 +278,14 @@ class WrappedSession(llm.RealtimeSession[Any]):
     # -- what a child says ------------------------------------------------------------------------------------------------
 
     def _listeners(self, child: Child) -> dict[str, Callable[..., None]]:
-        passed: dict[str, Callable[..., None]] = {
-            event: (lambda *args, event=event: self._passed_on(child, event, *args)) for event in _PASSED_ON
-        }
         return {
-            **passed,
+            **{event: partial(self._passed_on, child, event) for event in _PASSED_ON},
             **self._extra,
-            "input_speech_started": lambda event: self._speech_started(child, event),
-            "input_audio_transcription_completed": lambda event: self._transcribed(child, event),
-            "generation_created": lambda event: self._generation(child, event),
-            "session_reconnected": lambda event: self._renewed(child, event),
-            "error": lambda event: self._failed(child, event),
+            "input_speech_started": partial(self._speech_started, child),
+            "input_audio_transcription_completed": partial(self._transcribed, child),
+            "generation_created": partial(self._generation, child),
+            "session_reconnected": partial(self._renewed, child),
+            "error": partial(self._failed, child),
         }
 
     def _passed_on(self, child: Child, event: str, payload: Any) -> None:
@@ -339,7 +342,7 @@ class WrappedSession(llm.RealtimeSession[Any]):
         self._tell("error", event.model_copy(update={"recoverable": True}))
 
     def _answered(self) -> None:
-        self._committed = self._active = False
+        self._committed = self._active = self._owed = False
         self._journal.answered()
 
     def _repeated(self, child: Child, known: Known) -> None:
@@ -414,6 +417,9 @@ class WrappedSession(llm.RealtimeSession[Any]):
         """A child has ended; what it owed is taken back."""
         self._last_errors.pop(child.number, None)
         await self._speech.lost(child)
+        if self._owed and not self._journal.spoken:
+            self._owed = False
+            self._speech.ask(Request(asked_by_application=False))
 
     def recovered(self, child: Child, *, seconds: float) -> None:
         """A child is up after an outage."""

@@ -54,6 +54,10 @@ class Watch:
             return
         self._turn, self._sure = now, sure or self._sure
 
+    def owes(self, now: float) -> None:
+        """A tool's result was given, and the model has to reply to it by itself."""
+        self._turn, self._sure = now, True
+
     def spoke(self) -> None:
         """The user speaks again."""
         self._turn = None

@@ -96,6 +96,31 @@ def test_a_strike_at_the_service_as_a_whole_gets_the_next_outage() -> None:
     assert rows[2].survived
 
 
+def test_a_strike_before_a_setup_ended_the_link_that_was_coming_up_or_struck_a_spare() -> None:
+    tally, strikes = survived()
+    refused = Struck(fault="http-503", due=8.0, at=8.2, link=3, before_setup=True)
+    spare = Struck(fault="http-503", due=5.0, at=5.0, link=2, before_setup=True)
+    tally.outages[1].steps[1] = msgspec.structs.replace(tally.outages[1].steps[1], phase="upgrade")
+    rows, unprovoked = rows_of([strikes[0], spare, refused], tally)
+    assert [row.outage for row in rows] == [tally.outages[0], None, tally.outages[1]]
+    assert all(row.survived for row in rows)
+    assert unprovoked == ()
+
+
+def test_the_link_of_the_moment_is_the_one_that_is_up_or_coming_up() -> None:
+    tally = Tally()
+    moments = [tally.link_of_the_moment]
+    for event in (
+        Connected(link=1, target=TARGETS[0], steps=STEPS),
+        began(1),
+        began(2, decision=FailOver(target=1)),
+        recovered(3),
+    ):
+        tally.take(event, at=1.0)
+        moments.append(tally.link_of_the_moment)
+    assert moments == [1, 1, 2, 3, 3]
+
+
 def test_an_outage_before_any_strike_is_unprovoked() -> None:
     tally, strikes = survived()
     rows, unprovoked = rows_of(strikes[1:], tally)

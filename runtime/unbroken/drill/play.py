@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from rich.console import Console
@@ -72,19 +71,36 @@ class CutStage:
 
 
 class SimulatedStage:
-    """A simulated service, as the drill has it strike and count."""
+    """A simulated service, as the drill has it strike and count.
+
+    The service numbers connections, spares among them, and the session its links. A connection carries the link that is
+    coming up when its setup arrives.
+
+    Attributes:
+        service: the service; None: it is not served yet.
+        drill: the drill; None: it has not begun.
+    """
 
     def __init__(self) -> None:
         self.service: SimulatedService | None = None
-        self._loose: list[tuple[str, Callable[..., None]]] = []
+        self.drill: Drill | None = None
+        self._links: dict[int, int] = {}
+        self._loose: list[tuple[str, Struck]] = []
         self._lost = Intervals()
 
     def watch(self, seconds: float, connection: int, what: str) -> None:
-        """Is told by the service what happens there: the first fault of a name that is loose has struck."""
+        """Is told by the service what happens: a link's setup arrives; the first fault of a name that is loose strikes."""
+        if self.drill is None:
+            return
+        moment = self.drill.tally.link_of_the_moment
+        if what == "setup":
+            self._links[connection] = moment
         for entry in self._loose:
             if what == f"fault: {entry[0]}":
                 self._loose.remove(entry)
-                entry[1](link=connection)
+                at_all = connection == 0
+                link = 0 if at_all else self._links.get(connection, moment)
+                self.drill.struck(entry[1], link=link, before_setup=not at_all and connection not in self._links)
                 return
 
     def strike(self, strike: Strike, struck: Struck, *, drill: Drill) -> None:
@@ -93,7 +109,7 @@ class SimulatedStage:
         if drill.tally.state == "live":
             self._look()  # a failover to come would leave only the new context to be looked at
         fault = faults.parse(strike.fault.replace("{model}", drill.tally.target.partition("/")[2]))
-        self._loose.append((str(fault), functools.partial(drill.struck, struck)))
+        self._loose.append((str(fault), struck))
         self.service.inject(fault)
         if fault.when.stage in _BEGINNINGS or isinstance(fault.strike, faults.RefuseModel):
             self.service.inject("reset")
@@ -177,6 +193,8 @@ async def _drill(plan: Plan, console: Console, *, route: Sequence[Target], stage
             show=show,
             strikes=strikes,
         )
+        if stage is not None:
+            stage.drill = drill
         with show.running():
             await drill.run()
         count = there.count(upto=drill.said)

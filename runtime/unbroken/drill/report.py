@@ -20,6 +20,7 @@ class Struck(msgspec.Struct, kw_only=True):
         armed: seconds into the drill at which it was let loose; None: it was not.
         at: seconds into the drill at which it struck; None: it did not.
         link: the link that it struck; 0: none, but the service as a whole.
+        before_setup: the connection that it struck had sent nothing yet: it was a link coming up, or a spare.
     """
 
     fault: str
@@ -27,6 +28,7 @@ class Struck(msgspec.Struct, kw_only=True):
     armed: float | None = None
     at: float | None = None
     link: int = 0
+    before_setup: bool = False
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,21 +134,27 @@ class DrillReport(msgspec.Struct, frozen=True, kw_only=True):
 def rows_of(strikes: Sequence[Struck], tally: Tally) -> tuple[tuple[Row, ...], tuple[Outage, ...]]:
     """Gives each strike the outage it led to: the one in which the link it struck ended.
 
-    A strike at the service as a whole led to the next outage that no link's strike led to.
+    A strike at the service as a whole led to the next outage that no link's strike led to. One at a spare led to none: where
+    it struck before a setup was sent, only a link that never was live ended by it.
 
     Returns:
         The rows, and the outages that no strike led to.
     """
-    ends = {step.link: outage for outage in tally.outages for step in outage.steps}
+    ends = {step.link: (outage, step.phase) for outage in tally.outages for step in outage.steps}
+
+    def ended(strike: Struck) -> Outage | None:
+        outage, phase = ends.get(strike.link, (None, "live"))
+        return None if strike.before_setup and phase == "live" else outage
+
     ordered = sorted(strikes, key=lambda strike: strike.due if strike.at is None else strike.at)
-    by_link = [ends.get(strike.link) for strike in ordered if strike.at is not None]
+    by_link = [ended(strike) for strike in ordered if strike.at is not None]
     free = [outage for outage in tally.outages if not any(outage is known for known in by_link)]
     seen: list[Outage] = []
     rows: list[Row] = []
     for number, strike in enumerate(ordered, 1):
         outage: Outage | None = None
         if strike.at is not None and strike.link:
-            outage = ends.get(strike.link)
+            outage = ended(strike)
         elif strike.at is not None:
             outage = next((other for other in free if other.began >= strike.at), None)
             free = [other for other in free if other is not outage]

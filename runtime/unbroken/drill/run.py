@@ -136,9 +136,15 @@ class Drill:
         struck = all(strike.at is not None for strike in self.strikes)
         return struck and self.tally.state == "live" and not self.tally.replies.open
 
-    def struck(self, struck: Struck, *, link: int) -> None:
-        """Is told that a strike has struck a link; 0: the service as a whole."""
-        struck.at, struck.link = self.now, link
+    def struck(self, struck: Struck, *, link: int, before_setup: bool = False) -> None:
+        """Is told that a strike has struck.
+
+        Args:
+            struck: which.
+            link: the link that it struck; 0: the service as a whole.
+            before_setup: see `Struck.before_setup`.
+        """
+        struck.at, struck.link, struck.before_setup = self.now, link, before_setup
         self.show.struck(struck)
 
     def _strike_due(self, now: float) -> None:

@@ -115,6 +115,12 @@ class Tally:
         return self.outages[-1] if self.outages and self.outages[-1].ended is None else None
 
     @property
+    def link_of_the_moment(self) -> int:
+        """The number of the link that is up or, in an outage, coming up: each that is dialled ends with one step."""
+        outage = self.outage
+        return outage.steps[-1].link + 1 if outage is not None and outage.steps else max(self.link, 1)
+
+    @property
     def model_speaks(self) -> bool:
         """A reply is under way."""
         return self.state == "live" and self.replies.open > 0

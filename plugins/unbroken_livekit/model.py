@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
-import msgspec
 from livekit.agents import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, APIConnectOptions, NotGivenOr, llm
 from livekit.agents.utils import images
 
@@ -15,8 +14,7 @@ from unbroken import registry
 from unbroken.abc import Profile, ProviderFactory, Transport
 from unbroken.config import CutReply, Route, Spare
 from unbroken_livekit import report
-from unbroken_livekit.configuration import given, route, session_config, socket_options
-from unbroken_livekit.log import logger
+from unbroken_livekit.configuration import Arguments, session_config
 from unbroken_livekit.session import RealtimeSession
 
 if TYPE_CHECKING:
@@ -24,10 +22,6 @@ if TYPE_CHECKING:
     from google.genai import types
 
 __all__ = ["RealtimeModel"]
-
-_IMAGES = images.EncodeOptions(
-    format="JPEG", quality=75, resize_options=images.ResizeOptions(width=1024, height=1024, strategy="scale_aspect_fit")
-)
 
 
 class RealtimeModel(llm.RealtimeModel):
@@ -85,6 +79,7 @@ class RealtimeModel(llm.RealtimeModel):
         transport: what links go over; None: WebSockets.
 
     Attributes:
+        arguments: what all these come to.
         targets: the route.
         profile: what the preferred target's model can do.
 
@@ -138,74 +133,15 @@ class RealtimeModel(llm.RealtimeModel):
         observers: Sequence[unbroken.Observer] = (),
         transport: Transport | None = None,
     ) -> None:
-        options = socket_options(_or_none(http_options)) | given(
-            api_key=api_key,
-            vertexai=vertexai,
-            project=project,
-            location=location,
-            credentials=credentials,
-            api_version=api_version,
-        )
-        if project is not NOT_GIVEN or location is not NOT_GIVEN:
-            options.setdefault("vertexai", True)
-        if conn_options != DEFAULT_API_CONNECT_OPTIONS:
-            logger.warning("conn_options are not used: when and how often to try is the policy's business")
-        self.targets = route(_or_none(model), fallbacks, options=options)
-        self.settings = _settings(settings, patience=patience, on_cut_reply=on_cut_reply, spare=spare)
+        arguments = self.arguments = Arguments(locals())
         self.policy, self.rules = policy, rules
         self.fleet = fleet if fleet is not None else unbroken.Fleet()
         self.observers, self.transport = observers, transport
-        self.instructions = cast("str | None", _or_none(instructions))
-        self.image_options: images.EncodeOptions = _or_none(image_encode_options) or _IMAGES
-        self.behavior = _value(tool_behavior)
-        self.scheduling = _value(tool_response_scheduling)
-        self.uninterruptible = _uninterruptible(_or_none(realtime_input_config))
-        transcribed: dict[str, Any] = {
-            name: {} if value is NOT_GIVEN else value
-            for name, value in (
-                ("input_audio_transcription", input_audio_transcription),
-                ("output_audio_transcription", output_audio_transcription),
-            )
-            if value is not None
-        }
-        self.config: dict[str, Any] = (
-            {
-                "response_modalities": modalities if modalities is not NOT_GIVEN else ["AUDIO"],
-                "generation_config": given(
-                    candidate_count=candidate_count,
-                    temperature=temperature,
-                    max_output_tokens=max_output_tokens,
-                    top_p=top_p,
-                    top_k=top_k,
-                    presence_penalty=presence_penalty,
-                    frequency_penalty=frequency_penalty,
-                    thinking_config=thinking_config,
-                    media_resolution=media_resolution,
-                ),
-                "speech_config": {"voice_config": {"prebuilt_voice_config": {"voice_name": voice}}}
-                | given(language_code=language),
-            }
-            | transcribed
-            | given(
-                realtime_input_config=realtime_input_config,
-                context_window_compression=context_window_compression,
-                session_resumption=session_resumption,
-                enable_affective_dialog=enable_affective_dialog,
-            )
-        )
-        if proactivity is not NOT_GIVEN:
-            self.config["proactivity"] = {"proactive_audio": proactivity}
-        self._profiles = self._checked()
+        self.targets, self.settings = arguments.targets, arguments.settings
+        self._profiles = _profiles(arguments)
         self._target = self.targets[0].name
         self._sessions: weakref.WeakSet[RealtimeSession] = weakref.WeakSet()
-        self._manual = _manual(_or_none(realtime_input_config))
-        spoken = "AUDIO" in [getattr(one, "value", one) for one in self.config["response_modalities"]]
-        self.text_is_spoken = not spoken or output_audio_transcription is None
-        super().__init__(
-            capabilities=_capabilities(
-                manual=self._manual, spoken=spoken, transcribed="input_audio_transcription" in transcribed
-            )
-        )
+        super().__init__(capabilities=_capabilities(arguments))
 
     @property
     def profile(self) -> Profile:
@@ -239,7 +175,7 @@ class RealtimeModel(llm.RealtimeModel):
             turn_detection_disabled: the application marks where the user's speech begins and ends (`start_user_activity`,
                 `commit_audio`), whatever `realtime_input_config` says.
         """
-        session = RealtimeSession(self, manual=self._manual or turn_detection_disabled)
+        session = RealtimeSession(self, manual=self.arguments.manual or turn_detection_disabled)
         self._sessions.add(session)
         return session
 
@@ -248,53 +184,29 @@ class RealtimeModel(llm.RealtimeModel):
         for session in list(self._sessions):
             await session.aclose()
 
-    def _checked(self) -> dict[str, Profile]:
-        """Builds each target's provider once, so that what cannot work shows before the call."""
-        config = session_config(self.config, instructions=None, context=llm.ToolContext.empty(), behavior=None, manual=False)
-        profiles: dict[str, Profile] = {}
-        for target in self.targets:
-            factory: ProviderFactory = registry.load("unbroken.providers", target.provider)
-            profiles[target.name] = factory(target, config=config).profile
-        return profiles
+
+def _profiles(arguments: Arguments) -> dict[str, Profile]:
+    """Builds each target's provider once, so that what cannot work shows before the call."""
+    config = session_config(
+        arguments.config, instructions=None, context=llm.ToolContext.empty(), behavior=None, manual=False
+    )
+    profiles: dict[str, Profile] = {}
+    for target in arguments.targets:
+        factory: ProviderFactory = registry.load("unbroken.providers", target.provider)
+        profiles[target.name] = factory(target, config=config).profile
+    return profiles
 
 
-def _or_none(value: Any) -> Any:
-    return None if value is NOT_GIVEN else value
-
-
-def _value(value: Any) -> str | None:
-    """An enumeration's value, or the text that was given in its place."""
-    return None if value is NOT_GIVEN or value is None else str(getattr(value, "value", value))
-
-
-def _settings(settings: unbroken.Settings | None, **own: Any) -> unbroken.Settings:
-    changed = {name: value for name, value in own.items() if value is not None}
-    return msgspec.structs.replace(settings if settings is not None else unbroken.Settings(), **changed)
-
-
-def _capabilities(*, manual: bool, spoken: bool, transcribed: bool) -> llm.RealtimeCapabilities:
+def _capabilities(arguments: Arguments) -> llm.RealtimeCapabilities:
     return llm.RealtimeCapabilities(
         message_truncation=True,
-        turn_detection=not manual,
-        user_transcription=transcribed,
+        turn_detection=not arguments.manual,
+        user_transcription=arguments.transcribed,
         auto_tool_reply_generation=True,
-        audio_output=spoken,
+        audio_output=arguments.spoken,
         manual_function_calls=False,
         mutable_chat_context=True,
         mutable_instructions=True,
         mutable_tools=True,
         per_response_tool_choice=False,
     )
-
-
-def _manual(config: Any) -> bool:
-    detection = _part(config, "automatic_activity_detection")
-    return bool(_part(detection, "disabled"))
-
-
-def _uninterruptible(config: Any) -> bool:
-    return str(getattr(_part(config, "activity_handling"), "value", _part(config, "activity_handling"))) == "NO_INTERRUPTION"
-
-
-def _part(config: Any, name: str) -> Any:
-    return cast("dict[str, Any]", config).get(name) if isinstance(config, dict) else getattr(config, name, None)

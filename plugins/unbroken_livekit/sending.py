@@ -25,7 +25,7 @@ class Sending:
 
     def __init__(self, refused: Callable[[str], None]) -> None:
         self._refused = refused
-        self._actions: asyncio.Queue[tuple[str, Action]] = asyncio.Queue()
+        self._actions: asyncio.Queue[tuple[str, Action] | None] = asyncio.Queue()
 
     def do(self, what: str, action: Action) -> None:
         """Queues an action; never waits.
@@ -36,10 +36,14 @@ class Sending:
         """
         self._actions.put_nowait((what, action))
 
+    def stop(self) -> None:
+        """Ends `run`, once what is queued before this is done."""
+        self._actions.put_nowait(None)
+
     async def run(self, session: unbroken.Session) -> None:
-        """Does what is queued, one after the other, until it is cancelled or the session has ended."""
-        while True:
-            what, action = await self._actions.get()
+        """Does what is queued, one after the other, until `stop` or the session's end."""
+        while (queued := await self._actions.get()) is not None:
+            what, action = queued
             try:
                 await action(session)
             except (unbroken.SessionClosed, unbroken.SessionEscalated):

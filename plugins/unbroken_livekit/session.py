@@ -7,6 +7,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+import anyio
 from livekit import rtc
 from livekit.agents import NOT_GIVEN, NotGivenOr, llm
 from livekit.agents.utils import images
@@ -52,7 +53,7 @@ class RealtimeSession(llm.RealtimeSession[Any]):
         self._model = model
         self._manual = manual
         self._speaking = False
-        self._instructions = model.instructions
+        self._instructions = model.arguments.instructions
         self._tools = llm.ToolContext.empty()
         self._tool_choice: llm.ToolChoice | None = None
         self._chat = llm.ChatContext.empty()
@@ -87,6 +88,7 @@ class RealtimeSession(llm.RealtimeSession[Any]):
             played=self._played,
         )
         self._sending = Sending(self._requests.fail)
+        self._scope = anyio.CancelScope()
         self._task = asyncio.create_task(self._run(), name="unbroken livekit session")
 
     def __repr__(self) -> str:
@@ -170,7 +172,7 @@ class RealtimeSession(llm.RealtimeSession[Any]):
         if self.session is None or not self._model.profile.images:
             return
         try:
-            data = images.encode(frame, self._model.image_options)
+            data = images.encode(frame, self._model.arguments.images)
             self.session.send_image(data)
         except unbroken.UnbrokenError:
             pass
@@ -241,7 +243,7 @@ class RealtimeSession(llm.RealtimeSession[Any]):
         """Drops what is left of the reply in flight. Where the application marks turns the model stops, too; elsewhere no
         Live model can be stopped but by the user's voice, and what it still says is not passed on."""
         self._replies.interrupt()
-        if not self._model.uninterruptible:
+        if not self._model.arguments.uninterruptible:
             self.start_user_activity()
 
     def truncate(
@@ -261,13 +263,9 @@ class RealtimeSession(llm.RealtimeSession[Any]):
         self._unwind()
         if self.session is not None:
             await self.session.aclose()
-        elif not self._task.done():
-            self._task.cancel()
-        try:
-            await asyncio.wait({self._task})
-        except asyncio.CancelledError:
-            self._task.cancel()
-            raise
+        else:
+            self._scope.cancel()
+        await asyncio.wait({self._task})
 
     # -- What carries it --------------------------------------------------------------------------------------------------
 
@@ -275,7 +273,8 @@ class RealtimeSession(llm.RealtimeSession[Any]):
         """Is the session's one task: opens it, reads it, and ends all that waits for it."""
         because = _LEFT_OPEN
         try:
-            because = await self._carry() or because
+            with self._scope:
+                because = await self._carry() or because
         except unbroken.UnbrokenError as error:
             because = str(error)
             self._fail(error)
@@ -317,8 +316,8 @@ class RealtimeSession(llm.RealtimeSession[Any]):
                 self._fail(error)
                 return str(error)
             finally:
-                sending.cancel()
-                await asyncio.wait({sending})
+                self._sending.stop()
+                await sending
         return ""
 
     def _fail(self, error: Exception) -> None:
@@ -351,7 +350,7 @@ class RealtimeSession(llm.RealtimeSession[Any]):
                 replies.text(text)
                 return
             case unbroken.Text(text=text, thought=thought):
-                if not thought and self._model.text_is_spoken:
+                if not thought and self._model.arguments.text_is_spoken:
                     replies.text(text)
                 return
             case unbroken.UserTranscript():
@@ -455,7 +454,7 @@ class RealtimeSession(llm.RealtimeSession[Any]):
 
     def _answer(self, output: llm.FunctionCallOutput) -> None:
         call = self._pending.pop(output.call_id)
-        result, scheduling = tools.result_of(output, scheduling=self._model.scheduling)
+        result, scheduling = tools.result_of(output, scheduling=self._model.arguments.scheduling)
         self._replies.answered_tool()
         self._sending.do(
             f"the result of {call.name}", lambda session: session.send_tool_result(call, result, scheduling=scheduling)
@@ -477,10 +476,10 @@ class RealtimeSession(llm.RealtimeSession[Any]):
 
     def _wanted(self) -> dict[str, Any]:
         return session_config(
-            self._model.config,
+            self._model.arguments.config,
             instructions=self._instructions,
             context=self._tools,
-            behavior=self._model.behavior,
+            behavior=self._model.arguments.behavior,
             manual=self._manual,
         )
 

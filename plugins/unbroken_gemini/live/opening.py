@@ -26,6 +26,9 @@ from unbroken_gemini.targets import target
 
 __all__ = ["connect"]
 
+_CLOSING = 3.0
+"""Seconds beyond the closing handshake's deadline in which a runtime has ended."""
+
 
 @contextlib.asynccontextmanager
 async def connect(
@@ -60,7 +63,7 @@ async def connect(
             observers=[watch, *observers],
             recordings=recordings,
         )
-        carrier = _Carrier(below)
+        carrier = _Carrier(below, patience=settings.deadlines.close + _CLOSING)
         session = await carrier.start()
     except ConfigError as refused:
         raise LiveRefused(str(refused)) from refused
@@ -78,13 +81,19 @@ async def connect(
 
 class _Carrier:
     """Holds the session's runtime in a task of its own, so that the block may be entered and left by different tasks, as
-    google-genai's may, and its cancellations stay the application's."""
+    google-genai's may, and its cancellations stay the application's.
 
-    def __init__(self, below: contextlib.AbstractAsyncContextManager[unbroken.Session]) -> None:
+    Args:
+        below: the session's own context.
+        patience: seconds that closing may take; the runtime bounds it, too.
+    """
+
+    def __init__(self, below: contextlib.AbstractAsyncContextManager[unbroken.Session], *, patience: float) -> None:
         self._below = below
+        self._patience = patience
         self._over = asyncio.Event()
         self._started: asyncio.Future[unbroken.Session] = asyncio.get_running_loop().create_future()
-        self._task = asyncio.create_task(self._run(), name="unbroken live")
+        self._running = asyncio.create_task(self._run(), name="unbroken live")
 
     async def start(self) -> unbroken.Session:
         """Returns the session, once it is open."""
@@ -95,17 +104,10 @@ class _Carrier:
             raise
 
     async def stop(self) -> None:
-        """Closes the session, and waits until nothing of it runs."""
+        """Closes the session, and waits until nothing of it runs. Cancelled meanwhile, it goes on closing by itself."""
         self._over.set()
-        cancelled = False
-        with anyio.CancelScope(shield=True):
-            while not self._task.done():
-                try:
-                    await asyncio.wait([self._task])
-                except asyncio.CancelledError:
-                    cancelled = True  # a second one finds the closing bounded, too
-        if cancelled:
-            raise asyncio.CancelledError
+        with anyio.move_on_after(self._patience, shield=True):
+            await asyncio.wait([self._running])
 
     async def _run(self) -> None:
         try:

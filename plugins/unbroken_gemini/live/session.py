@@ -221,10 +221,10 @@ class LiveSession:
                     yield receiving.result()
             sending.result()
         finally:
-            for task in (sending, receiving):
-                if task is not None and not task.done():
-                    task.cancel()
-                    await asyncio.wait([task])
+            for running in (sending, receiving):
+                if running is not None and not running.done():
+                    running.cancel()
+                    await asyncio.wait([running])
 
     async def close(self) -> None:
         """Closes the session; it does nothing the second time. The end of the block does it, too."""

@@ -31,6 +31,7 @@ _REPLY = "reply"
 _MIME_RATE = re.compile(r"rate=(\d+)")
 _NO_ANSWER = "needs no answer"
 _TOKENS_PER_SECOND = 25  # of audio, as the recorded usage has it
+_TOKENS_PER_IMAGE = 258  # ai.google.dev/gemini-api/docs/tokens
 
 
 class Account(msgspec.Struct, kw_only=True):
@@ -42,6 +43,7 @@ class Account(msgspec.Struct, kw_only=True):
         repeated: of them, what the context held already.
         history: turns told as history.
         said: samples of the model's voice that were sent.
+        images: frames of the user's video that came.
         unstamped: samples of the user's audio without a position.
     """
 
@@ -50,6 +52,7 @@ class Account(msgspec.Struct, kw_only=True):
     repeated: list[Range] = []
     history: int = 0
     said: int = 0
+    images: int = 0
     unstamped: int = 0
 
 
@@ -127,6 +130,9 @@ class Dialogue:
             return refusals.NO_MARKS
         for blob in (*given.media_chunks, *((given.audio,) if given.audio is not None else ())):
             self._hear(blob, message=message, now=now)
+        if given.video is not None:
+            self.account.images += 1
+            self.context.tokens += _TOKENS_PER_IMAGE
         if given.text is not None:
             self._read(given.text, now=now)
         if given.activity_start is not None:

@@ -153,6 +153,11 @@ class GeminiLink(SimulatedLink):
         return self._ended_at
 
     @property
+    def setup(self) -> wire.Setup:
+        """What the client set it up with."""
+        return self._setup
+
+    @property
     def live(self) -> bool:
         """The setup was accepted, whatever became of the connection."""
         return self.dialogue is not None
@@ -176,6 +181,7 @@ class GeminiLink(SimulatedLink):
             replayed=tuple(account.replayed) if account else (),
             repeated=tuple(account.repeated) if account else (),
             said=account.said / 24 if account else 0.0,
+            images=account.images if account else 0,
         )
 
     # -- What the client says ---------------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ class LinkReport(msgspec.Struct, frozen=True, kw_only=True):
         replayed: what of it had been sent on an earlier connection.
         repeated: what of it the context held already when it came.
         said: milliseconds of the model's speech that were sent on it.
+        images: images of what the user shows that came on it.
     """
 
     number: int
@@ -48,6 +49,7 @@ class LinkReport(msgspec.Struct, frozen=True, kw_only=True):
     replayed: tuple[Range, ...] = ()
     repeated: tuple[Range, ...] = ()
     said: float = 0.0
+    images: int = 0
 
     @property
     def first_position(self) -> int | None:

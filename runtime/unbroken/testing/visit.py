@@ -99,12 +99,15 @@ class Visit:
         try:
             await self._greet(stream)
         except (DialFailed, *GONE) as error:
-            self._service.tell(self.number, f"went before it was a WebSocket ({type(error).__name__})")
+            self._went(error)
         finally:
             self._over = True
             self._finish(confirmed=False)
             with anyio.move_on_after(FAREWELL, shield=True):
                 await anyio.aclose_forcefully(stream)
+
+    def _went(self, error: Exception) -> None:
+        self._service.tell(self.number, f"went before it was a WebSocket ({type(error).__name__})")
 
     # -- Before there is a WebSocket --------------------------------------------------------------------------------------
 
@@ -130,7 +133,11 @@ class Visit:
             return
         self.link = admitted
         async with anyio.create_task_group() as tasks:
-            self._socket = await upgrade.accept(tasks=tasks, auto_pong=False)
+            try:
+                self._socket = await upgrade.accept(tasks=tasks, auto_pong=False)
+            except DialFailed as error:  # which would leave the group as another one
+                self._went(error)
+                return
             self._socket.on_ping = self._pinged
             tasks.start_soon(self._read, self._socket, name=f"simulated connection {self.number}: reading")
             await self._pump(self._socket)

@@ -219,3 +219,21 @@ async def test_what_is_no_turn_is_refused_and_nothing_is_told(sees: Profile, mon
                 runtime.open(it.target(), history=[Turn(role="model", text="")])
             await anyio.sleep(0.1)
             assert it.calls[0].other == []
+
+
+async def test_a_reply_that_is_owed_is_asked_for_although_something_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def dies(call: Call) -> None:
+        call.say(ready=True)
+        await call.take()
+        call.socket.abort()
+
+    async with stage(one=[dies, answers]) as it:
+        put_on(it, Profile(platform="stage", model="m", silent_context=False), monkeypatch)
+        async with unbroken.Runtime(transport=it.transport, random=lambda: 0.01) as runtime:
+            session = await opened(it, runtime)
+            await session.send_text("What is the time?")
+            await until(session, unbroken.OutageBegan)
+            await session.tell(TOLD[:1])
+            await until(session, unbroken.Recovered)
+            await until(session, unbroken.ReplyEnded)
+            assert it.calls[1].other == [{"context": "I am Ada."}, {"text": unbroken.Wording().owed}]

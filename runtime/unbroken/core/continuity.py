@@ -18,7 +18,7 @@ from unbroken.core.history_bound import Summary, bounded, room
 from unbroken.core.journal import Journal, Plan
 from unbroken.core.outbox import AudioSpan, Item, Outbox
 from unbroken.decisions import Carry
-from unbroken.events import ActivityMark, Crossed, ReplyRequest, ToolCall, ToolResult, Turn, UserText
+from unbroken.events import ActivityMark, Crossed, ReplyRequest, Told, ToolCall, ToolResult, Turn, UserText
 from unbroken.messages import Account
 from unbroken.wire import HandleIssued
 
@@ -367,7 +367,10 @@ class Continuity:
                 return ""
 
     def _will_be_answered(self, item: Item) -> bool:
-        """Says whether the model answers an item that a new link is given; a tool's answer is told in words there."""
+        """Says whether the model answers an item that a new link is given; a tool's answer is told in words there, and of
+        what the application tells it is asked not to answer that."""
+        if isinstance(item, Told):
+            return False
         return _asks(item) and not isinstance(item, ToolResult) if self.silent_context else True
 
     def _mark_again(self, plan: Plan) -> None:

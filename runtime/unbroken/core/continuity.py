@@ -367,11 +367,8 @@ class Continuity:
                 return ""
 
     def _will_be_answered(self, item: Item) -> bool:
-        """Says whether the model answers an item that a new link is given; a tool's answer is told in words there, and of
-        what the application tells it is asked not to answer that."""
-        if isinstance(item, Told):
-            return False
-        return _asks(item) and not isinstance(item, ToolResult) if self.silent_context else True
+        """Says whether the model answers an item that a new link is given; a tool's answer is told in words there."""
+        return _asks(item) and not isinstance(item, ToolResult) if self.silent_context else not isinstance(item, Told)
 
     def _mark_again(self, plan: Plan) -> None:
         """Marks again what is replayed of a turn that the application itself marks: by nothing else is it known for one."""

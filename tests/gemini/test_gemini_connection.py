@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -87,6 +88,26 @@ def test_context_asks_for_no_answer(turn: Turn, content: Any, text: str) -> None
     assert sent(old.context(turn)) == {"clientContent": {"turns": [content]}}
     said = f"{text} (For your information; this needs no answer.)"
     assert sent(connection().context(turn)) == {"realtimeInput": {"text": said}}
+
+
+def test_what_the_application_tells_goes_in_one_message() -> None:
+    turns = [
+        Turn(role="user", text="I am Ada."),
+        Turn(role="model", text="Hello."),
+        Turn(role="tool", text="Ada has a dog."),
+    ]
+    old = connection("gemini-2.5-flash-native-audio-preview-12-2025")
+    contents = [{"role": role, "parts": [{"text": text}]} for role, text in (("user", "I am Ada."), ("model", "Hello."))]
+    contents.append({"role": "user", "parts": [{"text": "Ada has a dog."}]})
+    assert [sent(message) for message in old.told(turns)] == [{"clientContent": {"turns": contents}}]
+    said = 'I am Ada.\nYou said before: "Hello."\nAda has a dog. (For your information; this needs no answer.)'
+    assert [sent(message) for message in connection().told(turns)] == [{"realtimeInput": {"text": said}}]
+
+
+def test_an_image_goes_as_a_frame_of_video() -> None:
+    data = connection().image(b"\xff\xd8\xff an image", mime_type="image/jpeg")
+    video = {"mimeType": "image/jpeg", "data": base64.b64encode(b"\xff\xd8\xff an image").decode()}
+    assert sent(data) == {"realtimeInput": {"video": video}}
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,8 @@ def test_where_each_is_served(model: str, gemini: str | None, vertex: str | None
             Profile(
                 platform="gemini",
                 seed_survives=False,
+                resumes_changed=True,
+                images=True,
                 model="gemini-3.8-live",
                 silent_context=False,
                 turn_survives=True,
@@ -73,6 +75,8 @@ def test_where_each_is_served(model: str, gemini: str | None, vertex: str | None
             Profile(
                 platform="gemini",
                 seed_survives=False,
+                resumes_changed=True,
+                images=True,
                 model="gemini-3.1-flash-live-preview",
                 silent_context=False,
                 input_in_tool_call=False,
@@ -86,6 +90,8 @@ def test_where_each_is_served(model: str, gemini: str | None, vertex: str | None
             Profile(
                 platform="vertex",
                 seed_survives=False,
+                resumes_changed=True,
+                images=True,
                 model="gemini-live-2.5-flash-native-audio",
                 input_in_tool_call=False,
                 context_tokens=131_072,
@@ -100,6 +106,8 @@ def test_where_each_is_served(model: str, gemini: str | None, vertex: str | None
                 model="my-model",
                 silent_context=False,
                 seed_survives=False,
+                resumes_changed=True,
+                images=True,
                 input_in_tool_call=False,
                 lifetime=600.0,
                 may_be_silent=True,

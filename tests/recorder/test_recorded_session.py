@@ -101,6 +101,27 @@ async def test_a_session_with_faults_is_decided_again(tmp_path: Path) -> None:
     assert last.state is State.CLOSED
 
 
+async def test_an_update_is_decided_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    async def serves(call: Call) -> None:
+        call.say(ready=True)
+        await call.listen()
+
+    async with stage(one=[serves]) as it, talk(it, monkeypatch=monkeypatch, config="first") as session:
+        async for event in session:
+            match event:
+                case unbroken.Connected():
+                    await session.update("a configuration that is a secret", within=3)
+                case unbroken.Recovered():
+                    break
+                case _:
+                    pass
+        path = session.record(tmp_path / "update.jsonl")
+    again = read(path)
+    assert again.same
+    assert [rule for rule, _ in decisions(again)] == ["update"]
+    assert "secret" not in path.read_text()
+
+
 async def test_a_session_that_is_given_up_leaves_its_recording(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     settings = Settings(attempts=3)
     async with (

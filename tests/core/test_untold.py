@@ -49,6 +49,23 @@ def test_a_transcript_tells_what_was_said_since_the_last_long_pause(
     assert journal(1, 1, 3, 1, 1, 1, 0.5, 1, 1).untold(turns, since=since) == untold
 
 
+@pytest.mark.parametrize(
+    ("turns", "since", "first"),
+    [
+        ([(5000, True), (10_000, True)], 0, None),
+        ([(10_000, True)], 0, 0),
+        ([(5000, True), (10_000, False)], 0, 5000),
+        ([(3000, True), (5500, False), (10_000, True)], 0, 3000),
+        ([(10_000, True)], 2000, None),
+        ([], 0, None),
+    ],
+)
+def test_what_nothing_tells_begins_where_the_turn_before_ends(
+    turns: list[tuple[int, bool]], since: int, first: int | None
+) -> None:
+    assert journal(1, 1, 3, 1, 1, 1, 0.5, 1, 1).first_untold(turns, since=since) == first
+
+
 def test_what_an_earlier_plan_counted_is_not_counted_again() -> None:
     spoken = journal(1, 1, 3, 1, 4)
     plan = spoken.plan(known=0, carry="history", now=10.0, max_age=6.0)
@@ -108,6 +125,29 @@ def test_a_turn_that_got_nothing_is_counted_where_the_next_one_is_told() -> None
     assert (crossing.carry, crossing.written_off, call.continuity.account.lost_ms) == ("history", 1000, 1000.0)
     call.turn(*TOLD)
     assert call.cross().written_off == 0, "it is counted once"
+
+
+def test_a_turn_that_got_nothing_is_said_again_where_the_next_one_was_not_answered_either() -> None:
+    call = Call()
+    for answer in (TOLD, (), (UserTranscript(text="hello?"), Audio(bytes(480), 24_000))):
+        call.turn(*answer)
+    answered = call.continuity.conversation.told
+    crossing = call.cross()
+    assert [turn.text for turn in crossing.history] == ["so it is"], "what is said again is not told, too"
+    assert (crossing.known, crossing.written_off) == (1720, 0)
+    assert answered == 9700
+    account = call.continuity.account
+    assert (account.lost_ms, account.replayed_ms) == (0.0, 8300.0), "from 0.3 s before the turn that nothing tells"
+
+
+def test_a_turn_that_got_nothing_is_not_said_again_where_that_is_too_old() -> None:
+    call = Call()
+    call.continuity = Continuity(rate=RATE, settings=Settings(audio_max_age=6.0))
+    call.cross()
+    for answer in (TOLD, (), (UserTranscript(text="hello?"), Audio(bytes(480), 24_000))):
+        call.turn(*answer)
+    crossing = call.cross()
+    assert (crossing.known, crossing.written_off) == (9700, 1000)
 
 
 def test_where_every_turn_is_told_nothing_is_counted_however_long_the_call() -> None:

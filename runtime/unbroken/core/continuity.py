@@ -207,7 +207,7 @@ class Continuity:
 
     def _forget(self) -> None:
         """Lets go of what neither the handle nor the history would have to be followed by."""
-        floor, seq = max(self.conversation.told, self._answered), self._acknowledged
+        floor, seq = self._done_with, self._acknowledged
         if self._snapshot is not None:
             floor, seq = min(floor, self._snapshot.position), min(seq, self._snapshot.seq)
         spoken = self.conversation.spoken
@@ -217,12 +217,29 @@ class Continuity:
         self.journal.forget(floor, speech=self._final)
         self.outbox.settle(seq)
 
+    @property
+    def _done_with(self) -> int:
+        """Up to here a context that is told the history needs none of the user's audio: it is told, or was answered.
+
+        Where something was said that was neither, a turn that got no transcript and no reply, that is to be said again, and
+        what came after it with it: an order of audio and words that was not the user's would be worse.
+        """
+        upto = max(self.conversation.told, self._answered)
+        missed = self.journal.first_untold(self._turns_up_to(upto), since=max(self._since, self._answered))
+        return upto if missed is None else max(missed, self._answered)
+
     def _untold_up_to(self, position: int) -> int:
         """Counts the speech since the context began that it heard, and that no transcript would tell another."""
-        since, untold = (self._final, self._untold) if self._final > self._base else (self._base, 0)
-        since = max(since, self.conversation.forgotten)
+        untold = self._untold if self._final > self._base else 0
+        return untold + self.journal.untold(self._turns_up_to(position), since=self._since)
+
+    @property
+    def _since(self) -> int:
+        return max(self._final, self._base, self.conversation.forgotten)
+
+    def _turns_up_to(self, position: int) -> list[tuple[int, bool]]:
         turns = [turn for turn in self.conversation.spoken if turn[0] < position or turn == (position, True)]
-        return untold + self.journal.untold([*turns, (position, False)], since=since)
+        return [*turns, (position, False)]
 
     # -- The crossing ----------------------------------------------------------------------------------------------------
 
@@ -273,8 +290,7 @@ class Continuity:
             self._crossing = Crossing(carry="handle", handle=handle, known=held.position, seq=held.seq, calls=held.calls)
             return self._crossing
         self._snapshot = None
-        told = self.conversation.told
-        known = max(told, self._answered)
+        known = self._known(now)
         cut = self.conversation.replies.cut
         if cut is not None and not self.journal.speech_between(known, cut.heard):
             known = max(known, cut.heard)  # what was heard of the answer is told behind the question
@@ -286,10 +302,16 @@ class Continuity:
             history=history,
             known=known,
             seq=self.outbox.cursor[1] if history else 0,
-            told=max(0, told - max(self.conversation.forgotten, dropped)) if history else 0,
+            told=max(0, min(self.conversation.told, known) - max(self.conversation.forgotten, dropped)) if history else 0,
             written_off=self._untold_up_to(known),
         )
         return self._crossing
+
+    def _known(self, now: float) -> int:
+        """Returns up to where a context that is told the history needs none of the user's audio that could still be sent."""
+        known = self._done_with
+        stale = self.journal.age(self.journal.first_speech(known, preroll=0.0), now) > self._settings.audio_max_age - _REDIAL
+        return max(self.conversation.told, self._answered) if stale else known
 
     def take_over(
         self, link: int, *, target: str, seed_survives: bool, now: float, drop_media: bool

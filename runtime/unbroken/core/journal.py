@@ -230,15 +230,12 @@ class Journal:
         Returns:
             Samples.
         """
-        total, pause = 0, int(_UNANSWERED * self.rate)
-        for position, same in groupby(sorted(turn for turn in turns if turn[0] > since), key=_end):
-            begin = position
-            for _, told in same:
-                if told:
-                    begin = max(since, self._speech.turn_before(begin, pause=pause))
-            total += self._uncounted(since, begin)[0]
-            since = position
-        return total
+        return sum(self._uncounted(start, stop)[0] for start, stop in self._untold(turns, since=since))
+
+    def first_untold(self, turns: Iterable[tuple[int, bool]], *, since: int) -> int | None:
+        """Returns from where on the first speech is that `untold` counts; None: it counts none."""
+        stretches = self._untold(turns, since=since)
+        return next((start for start, stop in stretches if self._uncounted(start, stop)[0]), None)
 
     def forget(self, upto: int, *, speech: int | None = None) -> None:
         """Lets go of what lies before a position: no context that may still be crossed to will need it.
@@ -402,6 +399,17 @@ class Journal:
             self._refused = max(self._refused, plan.start)
 
     # -- Inside -------------------------------------------------------------------------------------------------------
+
+    def _untold(self, turns: Iterable[tuple[int, bool]], *, since: int) -> Iterator[tuple[int, int]]:
+        """Yields the stretches that no transcript tells; see `untold`."""
+        pause = int(_UNANSWERED * self.rate)
+        for position, same in groupby(sorted(turn for turn in turns if turn[0] > since), key=_end):
+            begin = position
+            for _, told in same:
+                if told:
+                    begin = max(since, self._speech.turn_before(begin, pause=pause))
+            yield since, begin
+            since = position
 
     def _pause_after(self, position: int) -> int:
         """Returns where the next phrase begins, if a position lies in the midst of one that ends soon; else the position."""

@@ -36,6 +36,9 @@ _EARLY = 250
 _UNASKED = 0.5
 """Seconds that a user's words in the chat context wait for a reply to be asked for, before they are told without asking."""
 
+_PROMPTLY = 5.0
+"""Seconds that a link may go on with instructions or tools that are out of date, if no quiet moment comes before."""
+
 _LEFT_OPEN = "the session was closed before a reply came"
 
 
@@ -321,6 +324,7 @@ class RealtimeSession(llm.RealtimeSession[Any]):
         return ""
 
     def _fail(self, error: Exception) -> None:
+        self._requests.fail(str(error))  # before LiveKit ends all speeches over the error
         if not self._closing:
             logger.error("the session is given up: %s", error)
             self._error(error, recoverable=False)
@@ -492,7 +496,7 @@ class RealtimeSession(llm.RealtimeSession[Any]):
         wanted = self._wanted()
         if wanted != self._config:
             self._config = wanted
-            await session.update(wanted)
+            await session.update(wanted, within=_PROMPTLY)
 
     def _unwind(self) -> None:
         if self._timer is not None:

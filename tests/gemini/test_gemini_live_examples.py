@@ -122,7 +122,7 @@ async def test_the_voice_loop_loses_neither_a_word_nor_a_turn(fault: str) -> Non
         assert loop.heard == [REPLY] * 2
         assert loop.spoken == SPOKEN
         assert len(report.links) == 2
-        assert all(any(start <= spoke[0] and spoke[1] <= end for start, end in report.heard) for spoke in report.speech)
+        assert report.lost_speech_ms == 0
 
 
 async def test_the_voice_loop_ends_with_google_genais_session() -> None:
@@ -142,13 +142,12 @@ async def test_the_tools_are_fair(contender: str) -> None:
         assert await lights(connect, work=0.1) == LIT
 
 
-@pytest.mark.parametrize("fault", ["reset@tool+0.05s", "1011@tool+0.05s"])
+@pytest.mark.parametrize("fault", ["reset@tool+0.05s", "1011@tool+0.05s", "goaway:0.1s@tool"])
 async def test_the_tool_runs_once_and_its_answer_arrives(fault: str) -> None:
     async with service_with("unbroken", faults=[fault]) as (service, connect):
-        seen = await lights(connect, work=0.2)
+        assert await lights(connect, work=0.2) == LIT
         assert len(service.report().links) == 2
-    assert seen[:-1] == LIT[:-1], "the tool ran once"
-    assert seen[-1], "and the model spoke of it"
+        assert [(call.link, call.answers) for call in service.report().calls] == [(1, 0), (2, 1)]
 
 
 async def test_the_tools_end_with_google_genais_session() -> None:

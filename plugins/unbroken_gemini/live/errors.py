@@ -43,11 +43,13 @@ class LiveEscalated(_Ended, SessionEscalated):
     Attributes:
         story: the session's last event, with fault, decisions and advice.
         code: the close code or HTTP status of the last link; 1006: it had none.
-        details: what happened, and the advice.
+        details: how the last link ended, what was decided and why, and the advice.
     """
 
     def __init__(self, story: Escalated) -> None:
         ending = story.story[-1].closure.ending if story.story else None
         code = (ending.code or ending.http_status) if ending is not None else None
-        super().__init__(code or _UNKNOWN, f"{story.because} Advice: {story.advice}" if story.advice else story.because)
+        told = [f"{ending.describe()}." if ending is not None else "", story.because]
+        told.append(f"Advice: {story.advice}" if story.advice else "")
+        super().__init__(code or _UNKNOWN, " ".join(filter(None, told)))
         self.story = story

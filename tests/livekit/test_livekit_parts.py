@@ -1,5 +1,7 @@
 """The plugin's parts, each by itself: no session, no socket."""
 
+from __future__ import annotations
+
 import asyncio
 from array import array
 from typing import Any

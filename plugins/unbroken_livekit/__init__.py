@@ -17,8 +17,9 @@ import unbroken
 from unbroken_livekit.log import logger
 from unbroken_livekit.model import RealtimeModel
 from unbroken_livekit.session import RealtimeSession
+from unbroken_livekit.wrapping import wrap
 
-__all__ = ["RealtimeModel", "RealtimeSession"]
+__all__ = ["RealtimeModel", "RealtimeSession", "wrap"]
 
 
 class _UnbrokenPlugin(Plugin):

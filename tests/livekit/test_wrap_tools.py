@@ -11,7 +11,7 @@ import pytest
 from livekit.agents import function_tool, llm
 from tests.livekit.scripted_models import Generation, ScriptedModel, ScriptedSession, frame
 
-from unbroken.policies import DefaultPolicy, FailOver, override
+from unbroken.policies import DefaultPolicy, FailOver, Retry, override
 from unbroken.testing import virtual
 from unbroken_livekit.wrapping import wrap
 from unbroken_livekit.wrapping.session import WrappedSession
@@ -250,3 +250,22 @@ async def test_a_truncation_is_kept_and_told_only_to_the_child_that_said_the_mes
         truncate()
         assert child.done == []
         assert kinds(child.context) == ["assistant: one two"]
+
+
+async def test_a_decision_that_carries_nothing_tells_nothing_and_refused_audio_is_not_said_again() -> None:
+    first, second = ScriptedModel("a"), ScriptedModel("b")
+    fresh = Retry(carry="nothing", drop_media=True, because="Afresh.")
+    session = wrap([first, second], policy=override(DefaultPolicy(), unknown=fresh)).session()
+    context = session.chat_ctx
+    context.add_message(role="user", content="Hello")
+    await session.update_chat_ctx(context)
+    await asyncio.sleep(0.05)
+    assert kinds(first.last.context) == ["user: Hello"]
+    for _ in range(20):
+        session.push_audio(frame())
+    first.last.fail(ValueError("gone"))
+    await asyncio.sleep(1.0)
+    assert len(first.sessions) == 2
+    assert kinds(first.last.context) == []
+    assert first.last.heard == []
+    await session.aclose()

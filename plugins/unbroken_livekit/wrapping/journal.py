@@ -19,6 +19,10 @@ _LEAD = 0.5
 """Seconds before the user began to speak that are kept, so that no syllable is cut."""
 
 
+_STILL = 0.2
+"""Seconds of quiet up to which the user counts as speaking on."""
+
+
 class _Kept(NamedTuple):
     frame: rtc.AudioFrame
     number: int
@@ -44,6 +48,7 @@ class AudioJournal:
         self._bound = bound
         self._kept: deque[_Kept] = deque()
         self._detector: SpeechDetector | None = None
+        self._quiet = 0.0
         self._number = 0
         self._taken = 0
 
@@ -66,7 +71,9 @@ class AudioJournal:
         seconds = frame.samples_per_channel / frame.sample_rate
         if self._detector is None or self._detector.rate != frame.sample_rate:
             self._detector = SpeechDetector(rate=frame.sample_rate)
-        change = self._detector.feed(is_quiet(bytes(frame.data)), frame.samples_per_channel, now)
+        quiet = is_quiet(bytes(frame.data))
+        self._quiet = self._quiet + seconds if quiet else 0.0
+        change = self._detector.feed(quiet, frame.samples_per_channel, now)
         self.spoken = self.spoken or change == "began"
         self._number += 1
         if up:
@@ -76,24 +83,25 @@ class AudioJournal:
         self._trim(_LEAD if up and not self.spoken else self._bound)
         return change == "ended"
 
-    def waiting(self, *, again: bool) -> list[rtc.AudioFrame]:
-        """Takes the frames for a child.
+    def waiting(self) -> list[rtc.AudioFrame]:
+        """Takes the frames for a new child: what none has taken, and all of it where the user's turn is not answered."""
+        frames = [kept.frame for kept in self._kept if self.spoken or kept.number > self._taken]
+        self._taken = self._number
+        return frames
+
+    def answered(self, *, asked: bool) -> None:
+        """A reply has begun: what was said before is answered.
 
         Args:
-            again: it is another child, so that frames which the one before had taken are sent once more; False: only those
-                that none has taken.
+            asked: the application asked for the reply, so that it answers nobody who still speaks.
         """
-        frames = [kept.frame for kept in self._kept if again or kept.number > self._taken]
-        self._taken = self._number
-        return frames if not again or self.spoken or self.seconds > _LEAD else []
-
-    def answered(self) -> None:
-        """A reply has begun: what was said before is answered."""
-        self.spoken = self.speaking
+        if asked and self.speaking and self._quiet < _STILL:
+            return
+        self.spoken, self._detector = False, None  # what is said from here on is another turn
         self._trim(_LEAD, lost=False)
 
     def clear(self) -> None:
-        """The application gives up what was said and not committed."""
+        """What was said is given up."""
         self.spoken = False
         self._trim(0.0, lost=False)
 

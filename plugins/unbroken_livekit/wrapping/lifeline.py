@@ -13,7 +13,7 @@ from livekit.agents.telemetry import trace_types, tracer
 from opentelemetry import trace
 
 from unbroken.config import Settings
-from unbroken.decisions import Escalate, Facts, FailOver, Finish, action_of
+from unbroken.decisions import Escalate, Facts, FailOver, Finish, Retry, action_of
 from unbroken_livekit.log import logger
 from unbroken_livekit.wrapping.child import Child, End, stop
 from unbroken_livekit.wrapping.closures import closure_of, platform_of
@@ -28,6 +28,15 @@ class Host(Protocol):
     @property
     def has_history(self) -> bool:
         """There are turns that another child could be told."""
+        ...
+
+    def prepare(self, *, history: bool, media: bool) -> None:
+        """Says what the next child is told.
+
+        Args:
+            history: the conversation.
+            media: the user's audio that is kept; False: it is what the peer refused, and is lost.
+        """
         ...
 
     async def welcome(self, child: Child) -> None:
@@ -117,10 +126,11 @@ class Lifeline:
                 case Finish():
                     self._give_up(judged.because, "")
                     return
-                case FailOver(target=elsewhere):
+                case FailOver(target=elsewhere, carry=carry):
                     target = elsewhere
-                case _:
-                    pass
+                    self._host.prepare(history=carry != "nothing", media=True)
+                case Retry(carry=carry, drop_media=refused):
+                    self._host.prepare(history=carry != "nothing", media=not refused)
 
     async def _turn(self, dial: Dial) -> None:
         while True:  # the fleet may put a dial off when its time has come

@@ -66,6 +66,7 @@ class WrappedSession(llm.RealtimeSession[Any]):
         self._journal = AudioJournal(bound=min(self._settings.journal_bound, self._settings.audio_max_age))
         self._picture: rtc.VideoFrame | None = None
         self._committed = self._active = self._owed = self._over = False
+        self._tells_history = True
         self._telling = asyncio.Lock()
         self._extra: dict[str, Callable[..., None]] = {}
         self._last_errors: dict[int, Exception] = {}
@@ -341,9 +342,9 @@ class WrappedSession(llm.RealtimeSession[Any]):
                 child.end(now=now, error=event.error)
         self._tell("error", event.model_copy(update={"recoverable": True}))
 
-    def _answered(self) -> None:
+    def _answered(self, asked: bool) -> None:  # noqa: FBT001 - a callback
         self._committed = self._active = self._owed = False
-        self._journal.answered()
+        self._journal.answered(asked=asked)
 
     def _repeated(self, child: Child, known: Known) -> None:
         """A call was issued again by a child that cannot know that it ran: it gets the result, now or when it comes."""
@@ -371,6 +372,12 @@ class WrappedSession(llm.RealtimeSession[Any]):
         """A tool runs that a child waits for."""
         return self._calls.waited_for(child=child.number)
 
+    def prepare(self, *, history: bool, media: bool) -> None:
+        """The next child is to be told so much."""
+        self._tells_history = history
+        if not media:
+            self._journal.clear()
+
     async def welcome(self, child: Child) -> None:
         """Opens a child and tells it the conversation; then gives it the audio and the requests that waited.
 
@@ -381,7 +388,7 @@ class WrappedSession(llm.RealtimeSession[Any]):
             child.open(self._listeners(child), turn_detection_disabled=self._turn_detection_disabled)
             if is_given(self._instructions):
                 await _settled(child.session.update_instructions(self._instructions), "instructions")
-            if self._conversation.items:
+            if self._conversation.items and self._tells_history:
                 context = self._conversation.for_fresh(takes_calls=child.model.capabilities.manual_function_calls)
                 await _settled(child.session.update_chat_ctx(context), "conversation")
             if is_given(self._tools):
@@ -395,7 +402,7 @@ class WrappedSession(llm.RealtimeSession[Any]):
 
     def _catch_up(self, child: Child) -> None:
         """Gives a child the audio that waited, and what the one before may not have heard."""
-        frames = self._journal.waiting(again=True)
+        frames = self._journal.waiting()
         if child.number > 1 and frames:
             logger.info("unbroken: %.1f s of the user's audio are said again", self._journal.seconds)
         if self._active:

@@ -22,6 +22,10 @@ _LATE = 2.0
 """Seconds after which a refused request is a child's inability: a refusal that the provider means comes at once."""
 
 
+_PARTS = 64
+"""Messages of which it is remembered who said them, so that they can be truncated."""
+
+
 class Speech:
     """Asks for replies and passes them on.
 
@@ -30,7 +34,7 @@ class Speech:
         calls: knows who called what.
         settings: says what becomes of a cut reply.
         begun: told of each reply that begins.
-        answered: told when the first piece of a reply comes.
+        answered: told when the first piece of a reply comes, and whether the application had asked for it.
         repeated: told of a call that was issued again; it is answered without being run.
     """
 
@@ -41,7 +45,7 @@ class Speech:
         calls: Calls,
         settings: Settings,
         begun: Callable[[llm.GenerationCreatedEvent], None],
-        answered: Callable[[], None],
+        answered: Callable[[bool], None],
         repeated: Callable[[Child, Known], None],
     ) -> None:
         self._conversation = conversation
@@ -192,7 +196,7 @@ class Speech:
         reply.on_piece()
         child.replied = True
         if not reply.going_on:
-            self._answered()
+            self._answered(reply.request is not None and reply.request.asked_by_application)
 
     async def _carry(self, child: Child, reply: Reply, source: llm.GenerationCreatedEvent) -> None:
         """Moves what a child says into a reply, until the child has said it or is over."""
@@ -218,6 +222,8 @@ class Speech:
     async def _message(self, child: Child, reply: Reply, generation: llm.MessageGeneration) -> bool:
         """Moves one message. Returns whether the child lives on."""
         message = reply.message(generation.message_id)
+        while len(self._parts) >= _PARTS:
+            del self._parts[next(iter(self._parts))]
         self._parts[message.message_id] = Part(child=child.number, message_id=generation.message_id, after=message.seconds)
         modalities = asyncio.create_task(reply.modalities_from(generation, message), name="unbroken_modalities")
         try:

@@ -39,16 +39,21 @@ async def test_the_default_drill_keeps_every_promise_and_decides_by_the_table() 
     assert report.unprovoked == ()
     assert {row.fault: seen(row) for row in report.rows} == {
         "1011": [("server", "retry")],
+        "goAway, 1 s ahead": [("planned", "retry")],
         "1011 while the model speaks": [("server", "retry")],
         "reset while the user speaks": [("network", "retry")],
         "end of stream, no close frame": [("network", "retry")],
         "goAway, 3 s ahead": [("planned", "retry")],
+        "goAway while the model speaks": [("planned", "retry")],
         "malformed message": [("protocol", "retry")],
-        "reset, then HTTP 503": [("network", "retry"), ("server", "retry")],
+        "reset during a tool call": [("network", "retry")],
         "reset, then handle refused (1007)": [("network", "retry"), ("handle", "retry")],
-        "silence: half-open": [("hung", "retry")],
-        "reset, then no setupComplete": [("network", "retry"), ("hung", "retry")],
+        "silence: half-open": [("hung", "failover")],
+        "silent model": [("hung", "retry")],
+        "reset, then HTTP 503 twice": [("network", "retry"), ("server", "failover"), ("server", "retry")],
         "reset, then HTTP 429, Retry-After 1": [("network", "retry"), ("quota", "failover")],
+        "accepted, then 1011, thrice": [("server", "retry"), ("server", "retry"), ("server", "failover")],
+        "reset, then no setupComplete": [("network", "retry"), ("hung", "retry")],
         "reset, then no such model (1008)": [("network", "retry"), ("model", "failover")],
         "reset, then quota spent (1011)": [("network", "retry"), ("quota", "failover")],
     }
@@ -56,6 +61,12 @@ async def test_the_default_drill_keeps_every_promise_and_decides_by_the_table() 
     assert carries["1011"] == "handle"
     assert carries["reset, then handle refused (1007)"] == "history"
     assert carries["reset, then quota spent (1011)"] == "history"
+    replies = {row.fault: recovered(row).reply for row in report.rows}
+    assert replies["goAway while the model speaks"] == "none", "it was left once the reply had ended"
+    assert replies["silent model"] == "owed"
+    assert report.replies.continued > 0
+    assert (report.calls.called, len(report.calls.answers)) == (1, 1)
+    assert (report.service.results_missing, report.service.results_twice) == (0, 0)
 
 
 async def test_the_drill_passes_with_every_pitfall_on() -> None:
@@ -90,11 +101,22 @@ async def test_a_fault_of_the_service_as_a_whole_needs_no_outage() -> None:
 
 
 async def test_what_cannot_strike_breaks_the_drill() -> None:
-    report = await drilled("1011@tool@1s", seconds=4)
-    assert report.broken == ("Strike 1 (1011@tool) never struck.",)
+    report = await drilled("1011@#90000@1s", seconds=4)
+    assert report.broken == ("Strike 1 (1011@#90000) never struck.",)
 
 
 async def test_a_session_that_is_given_up_is_told() -> None:
     report = await drilled("1007:API key not valid. Please pass a valid API key.@setup@2s", seconds=5)
     assert report.broken[0].startswith("The session was given up: ")
     assert not report.rows[0].survived
+
+
+@pytest.mark.parametrize("cut", ["reset", "1011:You exceeded your current quota"])
+async def test_a_fault_of_a_tool_call_has_one_made_and_its_answer_arrives_once(cut: str) -> None:
+    """By the handle, and told as history to another model."""
+    report = await drilled(f"{cut}@tool+0.2s@3s", seconds=8)
+    assert report.broken == ()
+    assert report.rows[0].at is not None
+    assert len(report.calls.answers) >= 1
+    assert report.service is not None
+    assert (report.service.results_missing, report.service.results_twice) == (0, 0)

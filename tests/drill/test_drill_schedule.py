@@ -2,9 +2,9 @@
 
 import pytest
 
-from unbroken.drill.audio import Speech
+from unbroken.drill.audio import Speech, read_speech
 from unbroken.drill.plan import SETTLE, Plan, make_plan
-from unbroken.drill.run import Strike
+from unbroken.drill.run import Strike, speaks_at
 from unbroken.drill.schedule import BY_CHANCE, DEFAULT, TAIL, cuts, parse_strike, random_schedule
 from unbroken.errors import ConfigError
 from unbroken.testing import faults
@@ -23,6 +23,7 @@ SPEECH = Speech(bytes(32_000), name="a second of silence")
         ("1011@reply@8s", Strike(fault="1011@reply", at=8.0)),
         ("1011@reply", Strike(fault="1011@reply", at=0.0)),
         ("stall-setup@6sx2", Strike(fault="stall-setup@setupx2", at=6.0, name="stall-setup@6sx2")),
+        ("no-reply@6sx2", Strike(fault="no-reply@0sx2", at=6.0, name="no-reply@6sx2")),
         ("1011@6sx*", Strike(fault="1011@livex*", at=6.0, name="1011@6sx*")),
     ],
 )
@@ -56,9 +57,9 @@ def test_what_does_not_go_together_is_refused() -> None:
         make_plan(speech=SPEECH, faults=["1011@3s"], provider="gemini")
 
 
-def test_the_default_schedule_is_a_dozen_kinds_in_about_a_minute() -> None:
+def test_the_default_schedule_is_eighteen_faults_in_little_more_than_a_minute() -> None:
     plan = make_plan(speech=SPEECH)
-    assert len({strike.fault for strike in plan.schedule}) >= 12
+    assert len({strike.fault for strike in plan.schedule}) == 18
     assert 60 <= plan.seconds <= 80
     assert list(plan.schedule) == sorted(plan.schedule, key=lambda strike: strike.at)
 
@@ -97,6 +98,18 @@ def test_a_real_service_is_only_cut() -> None:
     assert {strike.fault for strike in cuts(60)} == {"cut"}
     assert len(cuts(60)) >= 4
     assert len(cuts(5)) == 1
+
+
+def test_the_caller_says_nothing_while_hushed_but_ends_what_is_being_said() -> None:
+    speech = read_speech()
+    strike = Strike(fault="no-reply", at=7.0, hush=(-1.0, 15.0))
+    plan = Plan(speech=speech, schedule=(strike,), seconds=30.0)
+    usual, hushed = (speaks_at(pcm) for pcm in (speech.for_seconds(30.0), plan.pcm()))
+    ended = usual.index(False, 6 * 50)
+    assert True in usual[ended : 22 * 50]
+    assert True not in hushed[ended : 22 * 50]
+    assert hushed[:ended] == usual[:ended]
+    assert hushed[23 * 50 : 30 * 50] == usual[23 * 50 :]
 
 
 def test_what_the_caller_says_carries_its_position() -> None:

@@ -11,7 +11,18 @@ from unbroken.drill.report import DrillReport, Row, ServiceCount, Struck, rows_o
 from unbroken.drill.show import anatomy, bar, line_of
 from unbroken.drill.tables import COLUMNS, columns_that_fit, report_tables
 from unbroken.drill.tally import Tally
-from unbroken.events import Connected, Escalated, OutageBegan, Recovered, ReplyBegan, ReplyEnded, Steps, Waiting
+from unbroken.events import (
+    Connected,
+    Escalated,
+    OutageBegan,
+    Recovered,
+    ReplyBegan,
+    ReplyEnded,
+    Steps,
+    ToolCall,
+    ToolCallCancelled,
+    Waiting,
+)
 
 TARGETS = ("gemini/gemini-3.8-live", "gemini/gemini-3.1-flash-live-preview")
 STEPS = Steps(detect_ms=3, decide_ms=0.4, dial_ms=1.2, tls_ms=5, upgrade_ms=3.1, setup_ms=400, catch_up_ms=130)
@@ -48,6 +59,7 @@ def a_drill(*, service: ServiceCount | None = None, strikes: list[Struck], tally
         rows=rows,
         unprovoked=unprovoked,
         replies=tally.replies,
+        calls=tally.calls,
         service=service,
     )
     return msgspec.structs.replace(report, broken=verdict_of(report, tally))
@@ -281,3 +293,33 @@ def test_a_bar_has_a_cell_for_every_step() -> None:
     assert drawn.plain.endswith(" 543 ms")
     assert len({str(span.style) for span in drawn.spans}) == 6
     assert anatomy(Steps()) == "0 ms"
+
+
+def test_answers_that_did_not_arrive_once_break_it() -> None:
+    tally, strikes = survived()
+    count = msgspec.structs.replace(COUNTED, results_missing=1, results_twice=2)
+    assert a_drill(service=count, strikes=strikes, tally=tally).broken == (
+        "Answers to tool calls that the model was never told: 1.",
+        "Answers to tool calls that the model was told twice: 2.",
+    )
+
+
+def test_calls_and_replies_that_carry_on_are_counted_and_shown() -> None:
+    tally, strikes = survived()
+    tally.take(ReplyBegan(reply=2, link=2, continues=1), at=4.0)
+    tally.take(ReplyEnded(reply=2, how="complete", received_ms=900, heard_ms=800), at=5.0)
+    tally.take(ToolCall(call_id="a", name="f"), at=6.0)
+    tally.take(ToolCallCancelled(call_ids=("a",)), at=6.5)
+    tally.calls.again = 1
+    assert (tally.replies.continued, tally.replies.open) == (1, 0)
+    written = io.StringIO()
+    console = Console(file=written, width=200)
+    report = a_drill(service=COUNTED, strikes=strikes, tally=tally)
+    assert report.broken == ("Tool calls that came again though they had been answered: 1.",)
+    console.print(report_tables(report, console=console))
+    assert "2 began, 1 complete, 0 interrupted, 1 cut, 0 never ended; 1 of them carried a cut one on" in written.getvalue()
+    assert "tool calls: 1, 0 answered, 1 cancelled by the model" in written.getvalue()
+    carries_on = line_of(ReplyBegan(reply=2, link=2, continues=1), colour=False)
+    assert carries_on is not None
+    assert carries_on.plain == "reply   2 carries on 1, which was cut"
+    assert line_of(ReplyBegan(reply=3, link=2), colour=False) is None

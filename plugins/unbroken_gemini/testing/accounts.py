@@ -93,6 +93,7 @@ def report_of(
         links=tuple(link.report() for link in links),
         calls=tuple(calls),
         texts=tuple(context.texts),
+        history=tuple(context.history),
         results=tuple(context.results),
         turns=context.spoken_turns,
         replies=replies,

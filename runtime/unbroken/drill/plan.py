@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from unbroken.drill.audio import RATE, SAMPLE_BYTES, Speech
-from unbroken.drill.run import Strike
+from unbroken.drill.run import FRAME_MS, Strike, speaks_at
 from unbroken.drill.schedule import DEFAULT, check_end, cuts, default_seconds, parse_strike, random_schedule
 from unbroken.errors import ConfigError
 from unbroken.testing.stamps import stamp
@@ -44,7 +44,20 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     def pcm(self) -> bytes:
         """What the caller says and the silence after it, s16le at 16 kHz, every sample carrying its position."""
-        return stamp(self.speech.for_seconds(self.seconds) + bytes(round(SETTLE * RATE) * SAMPLE_BYTES))
+        pcm = self.speech.for_seconds(self.seconds)
+        for strike in self.schedule:
+            if strike.hush is not None:
+                pcm = _hushed(pcm, after=strike.at + strike.hush[0], until=strike.at + strike.hush[1])
+        return stamp(pcm + bytes(round(SETTLE * RATE) * SAMPLE_BYTES))
+
+
+def _hushed(pcm: bytes, *, after: float, until: float) -> bytes:
+    """Returns what the caller says, without anything that they begin to say within a time (seconds)."""
+    speaks = speaks_at(pcm)
+    quiet = (number * FRAME_MS / 1000 for number, loud in enumerate(speaks) if not loud)
+    start = next((at for at in quiet if at >= after), until)
+    begin, end = (min(len(pcm), round(at * RATE) * SAMPLE_BYTES) for at in (start, until))
+    return pcm[:begin] + bytes(max(0, end - begin)) + pcm[max(begin, end) :]
 
 
 def make_plan(

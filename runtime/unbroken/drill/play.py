@@ -10,6 +10,7 @@ from rich.console import Console
 import unbroken
 from unbroken import registry
 from unbroken.config import Settings, Target
+from unbroken.drill import calls
 from unbroken.drill.plan import Plan
 from unbroken.drill.report import DrillReport, ServiceCount, Struck, rows_of, verdict_of
 from unbroken.drill.run import Drill, Strike
@@ -41,9 +42,10 @@ _CONFIG: Mapping[str, object] = {
 }
 """Speech, and transcripts, since they are what crosses to another model."""
 
-_SETTINGS = Settings(healthy_after=2.0, audio_max_age=60.0)
+_SETTINGS = Settings(healthy_after=2.0, audio_max_age=60.0, catch_up=4.0)
 """A drill puts into a minute what a week brings: a link that answered is healthy sooner here, so that every fault is judged
-by itself and not as the next in a row. And nothing is too old to be sent again, so that every lost millisecond counts."""
+by itself and not as the next in a row. Nothing is too old to be sent again, so that every lost millisecond counts, and the
+user's audio is live again before the next fault strikes."""
 
 _SAMPLES_PER_MS = 16
 
@@ -65,7 +67,7 @@ class CutStage:
         drill.struck(struck, link=drill.tally.link)
         self._session.cut()
 
-    def count(self, *, upto: int) -> ServiceCount | None:
+    def count(self, drill: Drill) -> ServiceCount | None:
         """Nothing: a real service counts nothing."""
         return None
 
@@ -87,6 +89,7 @@ class SimulatedStage:
         self._links: dict[int, int] = {}
         self._loose: list[tuple[str, Struck]] = []
         self._lost = Intervals()
+        self._delivered = calls.Delivered()
 
     def watch(self, seconds: float, connection: int, what: str) -> None:
         """Is told by the service what happens: a link's setup arrives; the first fault of a name that is loose strikes."""
@@ -104,23 +107,23 @@ class SimulatedStage:
                 return
 
     def strike(self, strike: Strike, struck: Struck, *, drill: Drill) -> None:
-        """Lets the fault loose; one of a connection's beginning comes with a reset, so that there is a beginning."""
+        """Lets the fault loose; one of a connection's beginning comes with a reset, so that there is a beginning, and for
+        one of a tool call the caller has the model call one."""
         assert self.service is not None
         if drill.tally.state == "live":
-            self._look()  # a failover to come would leave only the new context to be looked at
+            self._look(drill)  # a failover to come would leave only the new context to be looked at
         fault = faults.parse(strike.fault.replace("{model}", drill.tally.target.partition("/")[2]))
         self._loose.append((str(fault), struck))
         self.service.inject(fault)
         if fault.when.stage in _BEGINNINGS or isinstance(fault.strike, faults.RefuseModel):
             self.service.inject("reset")
+        if fault.when.stage == "tool":
+            drill.have_called(struck)
 
-    def count(self, *, upto: int) -> ServiceCount:
-        """Asks the service what it has of the user's audio.
-
-        Args:
-            upto: samples that the caller said.
-        """
-        report = self._look(upto=upto)
+    def count(self, drill: Drill) -> ServiceCount:
+        """Asks the service what it has of the user's audio and of the answers to tool calls."""
+        upto = drill.said
+        report = self._look(drill, upto=upto)
         repeated = sum(end - start for link in report.links for start, end in link.repeated)
         return ServiceCount(
             sent_ms=upto / _SAMPLES_PER_MS,
@@ -130,13 +133,16 @@ class SimulatedStage:
             lost_ms=self._lost.total / _SAMPLES_PER_MS,
             repeated_ms=repeated / _SAMPLES_PER_MS,
             reordered_ms=sum(map(_out_of_order, report.links)) / _SAMPLES_PER_MS,
+            results_missing=self._delivered.missing(drill.tally.calls),
+            results_twice=self._delivered.twice(),
         )
 
-    def _look(self, *, upto: int | None = None) -> Report:
+    def _look(self, drill: Drill, *, upto: int | None = None) -> Report:
         """Asks for the account, and keeps what is lost by it: what was lost once stays lost."""
         assert self.service is not None
         report = self.service.report(upto=upto)
         self._lost.update(Intervals(report.lost) & Intervals(report.speech))
+        self._delivered.look(report, drill.tally.calls)
         return report
 
 
@@ -182,7 +188,8 @@ async def _drill(plan: Plan, console: Console, *, route: Sequence[Target], stage
     strikes = [Struck(fault=strike.name or strike.fault, due=strike.at) for strike in plan.schedule]
     show = Show(console, strikes=strikes, seconds=plan.seconds)
     transport = stage.service.transport if stage is not None and stage.service is not None else None
-    async with unbroken.connect(route, config=_CONFIG, settings=_SETTINGS, transport=transport) as session:
+    config = {**_CONFIG, **calls.CONFIG} if stage is not None else _CONFIG
+    async with unbroken.connect(route, config=config, settings=_SETTINGS, transport=transport) as session:
         there = stage if stage is not None else CutStage(session)
         drill = Drill(
             session,
@@ -197,7 +204,7 @@ async def _drill(plan: Plan, console: Console, *, route: Sequence[Target], stage
             stage.drill = drill
         with show.running():
             await drill.run()
-        count = there.count(upto=drill.said)
+        count = there.count(drill)
     return _report(plan, drill, route=route, count=count)
 
 
@@ -216,6 +223,7 @@ def _report(plan: Plan, drill: Drill, *, route: Sequence[Target], count: Service
         rows=rows,
         unprovoked=unprovoked,
         replies=drill.tally.replies,
+        calls=drill.tally.calls,
         service=count,
     )
     return msgspec.structs.replace(report, broken=verdict_of(report, drill.tally))

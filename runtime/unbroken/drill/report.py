@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from unbroken.drill.calls import Calls
 from unbroken.drill.tally import Outage, Replies, Tally
 
 __all__ = ["DrillReport", "Row", "ServiceCount", "Struck", "rows_of", "verdict_of"]
@@ -68,6 +69,8 @@ class ServiceCount(msgspec.Struct, frozen=True, kw_only=True):
         lost_ms: speech that the service knows in no form.
         repeated_ms: audio that came to a context which had it, on all links.
         reordered_ms: audio that came on a link after something later had come on it.
+        results_missing: answers to tool calls that the model was never told.
+        results_twice: answers to tool calls that the model was told more than once.
     """
 
     sent_ms: float = 0.0
@@ -77,6 +80,8 @@ class ServiceCount(msgspec.Struct, frozen=True, kw_only=True):
     lost_ms: float = 0.0
     repeated_ms: float = 0.0
     reordered_ms: float = 0.0
+    results_missing: int = 0
+    results_twice: int = 0
 
 
 class DrillReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +100,7 @@ class DrillReport(msgspec.Struct, frozen=True, kw_only=True):
         rows: one per strike.
         unprovoked: outages that no strike led to.
         replies: what became of the model's replies.
+        calls: the model's tool calls and their answers.
         service: the service's count; None: a real service counts nothing.
         broken: promises that were broken, one sentence each; empty: all was kept.
     """
@@ -112,6 +118,7 @@ class DrillReport(msgspec.Struct, frozen=True, kw_only=True):
     unprovoked: tuple[Outage, ...]
     replies: Replies
     service: ServiceCount | None
+    calls: Calls = msgspec.field(default_factory=Calls)
     broken: tuple[str, ...] = ()
 
     @property
@@ -188,6 +195,12 @@ def verdict_of(report: DrillReport, tally: Tally) -> tuple[str, ...]:
     if any(outage.ended is None for outage in report.unprovoked):
         broken.append("An outage that no strike led to did not end.")
     broken.extend(_audio_promises(report))
+    if report.service is not None and report.service.results_missing:
+        broken.append(f"Answers to tool calls that the model was never told: {report.service.results_missing}.")
+    if report.service is not None and report.service.results_twice:
+        broken.append(f"Answers to tool calls that the model was told twice: {report.service.results_twice}.")
+    if report.calls.again:
+        broken.append(f"Tool calls that came again though they had been answered: {report.calls.again}.")
     if tally.replies.open > 0:
         broken.append(f"Replies that began and never ended: {tally.replies.open}.")
     return tuple(broken)

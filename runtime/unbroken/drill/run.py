@@ -8,19 +8,24 @@ from typing import TYPE_CHECKING, Protocol
 
 import anyio
 import msgspec
+from anyio.abc import TaskGroup
 
+from unbroken.drill import calls
 from unbroken.drill.audio import RATE, SAMPLE_BYTES
 from unbroken.drill.report import Struck
 from unbroken.drill.show import Show
 from unbroken.drill.tally import Tally
 from unbroken.errors import SessionEscalated
+from unbroken.events import ToolCall
 
 if TYPE_CHECKING:
     from unbroken.session import Session
 
-__all__ = ["Drill", "Stage", "Strike", "speaks_at"]
+__all__ = ["FRAME_MS", "Drill", "Stage", "Strike", "speaks_at"]
 
-_FRAME_MS = 20
+FRAME_MS = 20
+"""Of the caller's audio, in a piece."""
+
 _TICK = 0.1
 _LOUD = 500
 """Above this amplitude of 32767 the caller is taken to speak."""
@@ -36,11 +41,15 @@ class Strike(msgspec.Struct, frozen=True, kw_only=True):
         fault: what strikes, as the stage reads it.
         at: seconds into the drill at which it is due.
         name: what people call it; "": as `fault` spells it.
+        asks: what the caller writes then; "": nothing.
+        hush: from when until when, in seconds from `at`, the caller begins to say nothing; None: the caller says the usual.
     """
 
     fault: str
     at: float
     name: str = ""
+    asks: str = ""
+    hush: tuple[float, float] | None = None
 
 
 class Stage(Protocol):
@@ -95,6 +104,8 @@ class Drill:
         self._speaks = speaks_at(pcm)
         self._began = anyio.current_time()
         self._ended = anyio.Event()
+        self._tasks: TaskGroup | None = None
+        self._questions = 0
 
     @property
     def now(self) -> float:
@@ -104,13 +115,14 @@ class Drill:
     @property
     def user_speaks(self) -> bool:
         """The caller is saying something at this moment."""
-        frame = int(self.now * 1000 / _FRAME_MS)
+        frame = int(self.now * 1000 / FRAME_MS)
         return frame < len(self._speaks) and self._speaks[frame]
 
     async def run(self) -> None:
         """Runs the drill to its end: the schedule is through, the caller has finished, and what was open has ended."""
         self._began = anyio.current_time()
         async with anyio.create_task_group() as tasks:
+            self._tasks = tasks
             tasks.start_soon(self._listen)
             tasks.start_soon(self._draw)
             await self._speak()
@@ -118,10 +130,10 @@ class Drill:
 
     async def _speak(self) -> None:
         """Sends the caller's audio, each frame when it would have been recorded, until all is said and settled."""
-        size = RATE * _FRAME_MS // 1000 * SAMPLE_BYTES
+        size = RATE * FRAME_MS // 1000 * SAMPLE_BYTES
         restless = 0.0
         for number, start in enumerate(range(0, len(self._pcm), size), 1):
-            await anyio.sleep_until(self._began + number * _FRAME_MS / 1000)
+            await anyio.sleep_until(self._began + number * FRAME_MS / 1000)
             now = self.now
             self._strike_due(now)
             if now < self._seconds or not self._at_rest():
@@ -147,18 +159,40 @@ class Drill:
         struck.at, struck.link, struck.before_setup = self.now, link, before_setup
         self.show.struck(struck)
 
+    def have_called(self, struck: Struck) -> None:
+        """Has the caller write what makes the model call the tool, now and again until the strike has struck."""
+        assert self._tasks is not None
+        self._tasks.start_soon(self._have_called, struck)
+
+    async def _have_called(self, struck: Struck) -> None:
+        while struck.at is None:
+            self._questions += 1
+            await self._session.send_text(calls.question(self._questions))
+            await anyio.sleep(_ASK_AGAIN)
+
+    async def _answer(self, call: ToolCall) -> None:
+        await anyio.sleep(calls.TAKES)
+        answer = self.tally.calls.answer(call)
+        if answer is not None:
+            await self._session.send_tool_result(call, answer)
+
     def _strike_due(self, now: float) -> None:
         for strike, struck in zip(self._schedule, self.strikes, strict=True):
             if struck.armed is None and strike.at <= now and self.tally.state != "connecting":
                 struck.armed = now
                 self._stage.strike(strike, struck, drill=self)
+                if strike.asks and self._tasks is not None:
+                    self._tasks.start_soon(self._session.send_text, strike.asks)
 
     async def _listen(self) -> None:
+        assert self._tasks is not None
         try:
             async for event in self._session:
                 now = self.now
                 self.tally.take(event, at=now)
                 self.show.event(event, at=now)
+                if isinstance(event, ToolCall):
+                    self._tasks.start_soon(self._answer, event)
         except SessionEscalated:
             self._ended.set()
 
@@ -168,6 +202,9 @@ class Drill:
             await anyio.sleep(_TICK)
 
 
+_ASK_AGAIN = 4.0
+"""Seconds after which the model is asked for a call again: whoever speaks meanwhile interrupts it."""
+
 _QUIET_FOR = 2.5
 """Seconds without an outage and without a reply after which a drill has settled; a reply to the last turn begins sooner."""
 
@@ -175,9 +212,9 @@ _QUIET_FOR = 2.5
 def speaks_at(pcm: bytes) -> list[bool]:
     """Tells for each 20 ms frame of s16le audio at 16 kHz whether somebody speaks, gaps between words included."""
     samples = array.array("h", pcm[: len(pcm) // SAMPLE_BYTES * SAMPLE_BYTES])
-    size = RATE * _FRAME_MS // 1000
+    size = RATE * FRAME_MS // 1000
     loud = [max(map(abs, samples[start : start + size]), default=0) > _LOUD for start in range(0, len(samples), size)]
-    hangover, left = _HANGOVER_MS // _FRAME_MS, 0
+    hangover, left = _HANGOVER_MS // FRAME_MS, 0
     speaks: list[bool] = []
     for is_loud in loud:
         left = hangover if is_loud else max(0, left - 1)

@@ -22,21 +22,26 @@ _NO_MODEL = "1008:models/{model} is not found for API version v1beta, or is not 
 _HANDLE = "1007:Invalid session handle"
 
 DEFAULT: tuple[Strike, ...] = (
-    Strike(at=3.0, fault="1011"),
-    Strike(at=6.5, fault="1011@reply+0.4s", name="1011 while the model speaks"),
-    Strike(at=10.5, fault="reset@user+0.6s", name="reset while the user speaks"),
-    Strike(at=14.5, fault="fin", name="end of stream, no close frame"),
-    Strike(at=17.5, fault="goaway:3s", name="goAway, 3 s ahead"),
-    Strike(at=23.0, fault="malformed", name="malformed message"),
-    Strike(at=26.0, fault="http-503", name="reset, then HTTP 503"),
-    Strike(at=29.5, fault=_HANDLE + "@setup", name="reset, then handle refused (1007)"),
-    Strike(at=33.0, fault="silence", name="silence: half-open"),
-    Strike(at=44.0, fault="stall-setup", name="reset, then no setupComplete"),
-    Strike(at=53.0, fault="http-429:1", name="reset, then HTTP 429, Retry-After 1"),
-    Strike(at=56.5, fault=_NO_MODEL + "@setup", name="reset, then no such model (1008)"),
-    Strike(at=60.0, fault=_QUOTA + "@setup", name="reset, then quota spent (1011)"),
+    Strike(at=2.8, fault="1011"),
+    Strike(at=5.0, fault="goaway:1s", name="goAway, 1 s ahead"),
+    Strike(at=7.0, fault="1011@reply+0.4s", name="1011 while the model speaks"),
+    Strike(at=10.8, fault="reset@user+0.4s", name="reset while the user speaks"),
+    Strike(at=14.0, fault="fin", name="end of stream, no close frame"),
+    Strike(at=16.0, fault="goaway:3s", name="goAway, 3 s ahead"),
+    Strike(at=19.0, fault="goaway:3s@reply+0.2s", name="goAway while the model speaks"),
+    Strike(at=22.8, fault="malformed", name="malformed message"),
+    Strike(at=25.3, fault="reset@tool+0.2s", name="reset during a tool call"),
+    Strike(at=28.4, fault=_HANDLE + "@setup", name="reset, then handle refused (1007)"),
+    Strike(at=30.0, fault="silence", name="silence: half-open"),
+    Strike(at=45.2, fault="no-reply", name="silent model", asks="Are you still there?", hush=(-1.5, 8.0)),
+    Strike(at=54.0, fault="http-503@upgradex2", name="reset, then HTTP 503 twice"),
+    Strike(at=56.0, fault="http-429:1", name="reset, then HTTP 429, Retry-After 1"),
+    Strike(at=58.5, fault="1011@livex3", name="accepted, then 1011, thrice"),
+    Strike(at=60.7, fault="stall-setup", name="reset, then no setupComplete"),
+    Strike(at=69.0, fault=_NO_MODEL + "@setup", name="reset, then no such model (1008)"),
+    Strike(at=71.0, fault=_QUOTA + "@setup", name="reset, then quota spent (1011)"),
 )
-"""A dozen kinds of faults in about a minute. ``{model}`` is the model of the moment."""
+"""Eighteen faults in a little more than a minute. ``{model}`` is the model of the moment."""
 
 BY_CHANCE: tuple[Strike, ...] = (
     *DEFAULT,
@@ -84,7 +89,8 @@ def parse_strike(text: str) -> Strike:
         return Strike(fault=text.strip(), at=0.0)
     if fault.times == faults.parse(head).times:
         return Strike(fault=head, at=fault.when.seconds)
-    again = f"{head}@{fault.when.stage or 'live'}x{fault.times or '*'}"
+    moment = "0s" if isinstance(fault.strike, faults.NoReply | faults.QuietAudio) else fault.when.stage or "live"
+    again = f"{head}@{moment}x{fault.times or '*'}"
     return Strike(fault=again, at=fault.when.seconds, name=text.strip())
 
 

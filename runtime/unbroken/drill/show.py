@@ -14,7 +14,7 @@ from rich.text import Text
 from unbroken.decisions import Escalate, FailOver, Finish, Retry
 from unbroken.drill.report import Struck
 from unbroken.drill.tally import Tally
-from unbroken.events import Connected, Escalated, Event, OutageBegan, Recovered, Steps, Waiting
+from unbroken.events import Connected, Escalated, Event, OutageBegan, Recovered, ReplyBegan, Steps, ToolCall, Waiting
 
 __all__ = ["STEP_COLOURS", "Show", "anatomy", "bar", "line_of"]
 
@@ -143,6 +143,10 @@ def line_of(event: Event, *, colour: bool) -> Text | None:
             return Text.assemble(("waiting ", "yellow"), f"{event.seconds:.1f} s for {event.target}. {event.because}")
         case Recovered():
             return _recovered_line(event, colour=colour)
+        case ReplyBegan(continues=cut) if cut:
+            return Text.assemble(("reply   ", "cyan"), f"{event.reply} carries on {cut}, which was cut")
+        case ToolCall():
+            return Text.assemble(("call    ", "cyan"), event.name)
         case Escalated():
             return Text.assemble(("given up", "bold white on red"), f" {event.because} {event.advice}")
         case _:

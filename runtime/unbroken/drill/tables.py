@@ -154,11 +154,22 @@ def _counts(report: DrillReport) -> RenderableType:
     lines.append(
         f"replies: {replies.began} began, {replies.complete} complete, {replies.interrupted} interrupted, "
         f"{replies.cut} cut, {replies.open} never ended"
+        + (f"; {replies.continued} of them carried a cut one on" if replies.continued else "")
     )
+    if report.calls.called:
+        lines.append(_calls(report))
     if report.unprovoked:
         causes = _runs([_seen_as(outage) for outage in report.unprovoked])
         lines.append(f"outages that no strike led to: {len(report.unprovoked)} ({causes})")
     return Text("\n".join(lines))
+
+
+def _calls(report: DrillReport) -> str:
+    calls, count = report.calls, report.service
+    line = f"tool calls: {calls.called}, {len(calls.answers)} answered, {len(calls.cancelled)} cancelled by the model"
+    if count is None:
+        return line
+    return f"{line}; answers that the model was never told: {count.results_missing}, told twice: {count.results_twice}"
 
 
 def _verdict(report: DrillReport) -> RenderableType:

@@ -7,7 +7,20 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from unbroken.decisions import Action, Carry, Decision, FaultKind, Phase
-from unbroken.events import Connected, Escalated, Event, OutageBegan, Recovered, ReplyBegan, ReplyEnded, Steps, Waiting
+from unbroken.drill.calls import Calls
+from unbroken.events import (
+    Connected,
+    Escalated,
+    Event,
+    OutageBegan,
+    Recovered,
+    ReplyBegan,
+    ReplyEnded,
+    Steps,
+    ToolCall,
+    ToolCallCancelled,
+    Waiting,
+)
 
 __all__ = ["Outage", "Replies", "Step", "Tally", "action_of"]
 
@@ -81,12 +94,14 @@ class Replies(msgspec.Struct, kw_only=True):
         complete: ended as the model meant them to.
         interrupted: ended because the user spoke.
         cut: ended because their link did.
+        continued: of those that began, the ones that carry on a reply that was cut.
     """
 
     began: int = 0
     complete: int = 0
     interrupted: int = 0
     cut: int = 0
+    continued: int = 0
 
     @property
     def open(self) -> int:
@@ -103,6 +118,7 @@ class Tally:
         self.target = ""
         self.outages: list[Outage] = []
         self.replies = Replies()
+        self.calls = Calls()
         self.waiting: Waiting | None = None
         self.escalated: Escalated | None = None
 
@@ -140,8 +156,13 @@ class Tally:
                 self.state, self.escalated = "escalated", event
             case ReplyBegan():
                 self.replies.began += 1
+                self.replies.continued += event.continues > 0
             case ReplyEnded():
                 setattr(self.replies, event.how, getattr(self.replies, event.how) + 1)
+            case ToolCall():
+                self.calls.called += 1
+            case ToolCallCancelled():
+                self.calls.cancelled.update(event.call_ids)
             case _:
                 pass
 

@@ -112,6 +112,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         links: every connection, in order.
         calls: every call that was issued.
         texts: the user's texts that the context holds.
+        history: the turns that the context was told as history.
         results: ids of the calls whose answers the context holds.
         turns: turns of the user by speech that ended.
         replies: replies that the model finished, on all connections.
@@ -138,6 +139,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     links: tuple[LinkReport, ...] = ()
     calls: tuple[CallReport, ...] = ()
     texts: tuple[str, ...] = ()
+    history: tuple[str, ...] = ()
     results: tuple[str, ...] = ()
     turns: int = 0
     replies: int = 0

@@ -165,21 +165,26 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
         _check_positive("Deadlines", self)
 
 
+_PLACES = {"go_on": "{heard}", "told": "{heard}", "over": "{said}"}
+
+
 class Wording(msgspec.Struct, frozen=True, kw_only=True):
     """What the model is told where a session has to ask it for something by itself. Replace it by the caller's language.
 
     ``{heard}`` stands for what the caller heard of a cut reply: its words in quotation marks, or "the first 3 seconds of it"
-    where there is no transcript.
+    where there is no transcript. ``{said}`` stands for turns in quotation marks, with who said them.
 
     Attributes:
         go_on: asks for the rest of a cut reply.
         told: says before the user's turn is heard once more that the answer to it had begun, and from where to go on.
         again: asks for a cut reply once more, from its beginning.
+        over: tells a resumed session what it is known to have lacked of turns that were answered, where the model might take
+            each text for a question; the provider adds that no answer is needed.
         owed: asks for a reply that had not begun, where nothing else would; None: it is not asked for.
         speak: asks for a reply where the application gives no instructions (`Session.ask_reply`).
 
     Raises:
-        ConfigError: a text is empty, or has a place in braces that is not ``{heard}``.
+        ConfigError: a text is empty, or has a place in braces that it cannot have.
     """
 
     go_on: str = (
@@ -191,19 +196,20 @@ class Wording(msgspec.Struct, frozen=True, kw_only=True):
         " {heard}. Go on from right there: do not repeat any of it, and do not mention the cut.)"
     )
     again: str = "(The line was cut while you were speaking. Say that again from its beginning, and do not mention the cut.)"
+    over: str = "(This was said and answered before the line was cut. {said})"
     owed: str | None = "(The line was cut for a moment. Please go on.)"
     speak: str = "(Please speak now.)"
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
             text = getattr(self, name)
-            places = ("{heard}", "") if name in ("go_on", "told") else ("", "")
+            place = _PLACES.get(name, "")
             if text is None:
                 continue
             if not text.strip():
                 raise ConfigError(f"Wording.{name} has no text in it")
-            if "{" in (rest := text.replace(*places)) or "}" in rest:
-                known = "{heard} is the only place it can have" if name in ("go_on", "told") else "it can have no places"
+            if "{" in (rest := text.replace(place, "")) or "}" in rest:
+                known = f"{place} is the only place it can have" if place else "it can have no places"
                 raise ConfigError(f"Wording.{name} has braces in it: {known}")
 
 

@@ -12,7 +12,7 @@ import anyio.lowlevel
 import msgspec
 
 from unbroken.abc import Connection, Provider, Socket, Transport, TransportStep
-from unbroken.core.continuity import Crossing
+from unbroken.core.crossing import Crossing
 from unbroken.core.health import Sample
 from unbroken.core.redaction import secrets_of, without
 from unbroken.decisions import Cause, Closure, Ending, Facts, Phase

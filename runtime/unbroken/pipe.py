@@ -197,7 +197,7 @@ class AudioPipe(Actor[Replay]):
         for event in events:
             match event:
                 case HandleIssued():
-                    self.continuity.issued(event)
+                    self.continuity.issued(event, now=now, round_trip=self._round_trip)
                 case GoAway(time_left=time_left):
                     if now + time_left < self._ends_at:
                         self._ends_at = now + time_left
@@ -272,8 +272,8 @@ class AudioPipe(Actor[Replay]):
         if way.carry == "handle" and self._profile.lost_calls == "error_first":
             for call in self.continuity.lost_calls(link.number):
                 link.send(link.connection.tool_result(ToolResult(call_id=call.call_id, name=call.name, result=_LOST_CALL)))
-        if self.continuity.preface is not None:
-            link.send(link.connection.context(self.continuity.preface))
+        for told in self.continuity.preface:
+            link.send(link.connection.context(told))
         link.activate()
         if self._speech.speaking:
             self._tell("speech_began")
@@ -375,7 +375,7 @@ class AudioPipe(Actor[Replay]):
             case ActivityMark():
                 link.send(connection.activity(item))
             case ToolResult():
-                self._write_result(link, item)
+                self._write_result(link, item, seq)
             case Told(turns=turns):
                 for message in connection.told(turns):
                     link.send(message)
@@ -383,8 +383,8 @@ class AudioPipe(Actor[Replay]):
             case Turn():
                 link.send(connection.context(item))
 
-    def _write_result(self, link: Link, result: ToolResult) -> None:
-        match self.conversation.deliver(result, link=link.number):
+    def _write_result(self, link: Link, result: ToolResult, seq: int) -> None:
+        match self.conversation.deliver(result, link=link.number, seq=seq):
             case ToolResult() as answer:
                 link.send(link.connection.tool_result(answer))
             case Turn() as told:

@@ -72,9 +72,11 @@ class Session:
 
     @property
     def lag(self) -> float:
-        """Seconds of the user's audio that the present link was not given yet, or the last one where there is none; 0.0: it
-        is live. It grows over an outage, may grow once more where the next link has to be given some of it again, and is made
-        up at `Settings.catch_up`."""
+        """Seconds of the user's audio that the present link was not given yet, or the last one where there is none.
+
+        It grows over an outage, grows once more where the next link has to be given some of it again, and is made up at
+        `Settings.catch_up`; 0.0: the audio is live.
+        """
         return self._pipe.lag
 
     @property

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from unbroken.config import Secret, Settings
-from unbroken.core.continuity import Continuity, Crossing
+from unbroken.core.continuity import Continuity
+from unbroken.core.crossing import Crossing
 from unbroken.core.journal import Journal
 from unbroken.core.outbox import AudioSpan
 from unbroken.events import Audio, UserTranscript
@@ -169,6 +170,6 @@ def test_what_a_handle_holds_is_not_missed() -> None:
     call = Call()
     call.turn()
     call.turn(*TOLD, HandleIssued(handle=Secret("h")))
-    call.continuity.issued(HandleIssued(handle=Secret("h")))
+    call.continuity.issued(HandleIssued(handle=Secret("h")), now=call.now, round_trip=0.0)
     crossing = call.cross()
     assert (crossing.carry, crossing.written_off) == ("handle", 0)

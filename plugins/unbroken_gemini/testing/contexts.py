@@ -41,6 +41,7 @@ class Context:
         began: when the session began, on the service's clock.
         ledger: the user's audio.
         told: positions that it was told as transcripts.
+        seeded: of them, what a fresh session was told by client content.
         forgotten: positions that it had been told, and that a resume lost.
         texts: the user's texts.
         history: turns that it was told as history.
@@ -62,6 +63,7 @@ class Context:
         self.began = began
         self.ledger = Ledger()
         self.told = Intervals()
+        self.seeded = Intervals()
         self.forgotten = Intervals()
         self.texts: list[str] = []
         self.history: list[str] = []
@@ -75,6 +77,7 @@ class Context:
         self.transcription = ""
         self.ear = ear
         self.turn: list[Piece] = []
+        self._seeds = 0  # turns of the history that were told while the session was fresh
         self._settled = self.ledger.copy()  # what had been heard at the end of the last turn
         self._settled_ear = ear.copy()
 
@@ -94,8 +97,14 @@ class Context:
         self._settled_ear = self.ear.copy()
         return heard
 
-    def tell(self, turns: Sequence[tuple[str, str]]) -> None:
-        """Tells it history, as role and text; what the user's turns quote of transcripts is known by word."""
+    def tell(self, turns: Sequence[tuple[str, str]], *, fresh: bool = True) -> None:
+        """Tells it history, as role and text; what the user's turns quote of transcripts is known by word.
+
+        Args:
+            turns: the history.
+            fresh: the session is no resumed one.
+        """
+        self._seeds += len(turns) if fresh else 0
         for role, text in turns:
             self.history.append(text)
             if role == "model":
@@ -103,6 +112,7 @@ class Context:
             else:
                 self.unanswered.append(text)
                 self.told.update(positions_in(text))
+                self.seeded.update(positions_in(text) if fresh else ())
 
     def snapshot(self, *, pieces: int) -> Context:
         """Returns a copy as of some messages after the end of the last turn.
@@ -116,7 +126,8 @@ class Context:
         for piece in self.turn[:pieces]:
             copy.hear(piece)
             copy.ear = piece.ear.copy()
-        copy.told, copy.forgotten = self.told.copy(), self.forgotten.copy()
+        copy.told, copy.seeded, copy.forgotten = self.told.copy(), self.seeded.copy(), self.forgotten.copy()
+        copy._seeds = self._seeds
         copy.texts, copy.history, copy.results = self.texts.copy(), self.history.copy(), self.results.copy()
         copy.unanswered = self.unanswered.copy()
         copy.turns, copy.spoken_turns, copy.asked = self.turns, self.spoken_turns, self.asked
@@ -125,11 +136,12 @@ class Context:
         return copy
 
     def forget_history(self) -> None:
-        """Loses what it was told as history."""
-        self.forgotten |= self.told
-        self.told = Intervals()
-        self.history.clear()
+        """Loses what the session was told as history while it was fresh."""
+        self.forgotten |= self.seeded
+        self.told = self.told - self.seeded
+        del self.history[: self._seeds]
         self.unanswered.clear()
+        self.seeded, self._seeds = Intervals(), 0
 
     def __repr__(self) -> str:
         return f"<Context {self.number} of session {self.session}: {self.ledger!r}, {len(self.history)} told>"

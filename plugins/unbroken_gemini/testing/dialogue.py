@@ -77,6 +77,7 @@ class Dialogue:
         agenda: what is going to be said.
         issue: issues a resumption handle.
         lost: calls that were pending on the session's earlier connections.
+        resumed: the session is no fresh one.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Dialogue:
         agenda: Agenda,
         issue: Callable[[float], None],
         lost: Sequence[str] = (),
+        resumed: bool = False,
     ) -> None:
         self.account = Account()
         self.context = context
@@ -109,6 +111,7 @@ class Dialogue:
         self._stamps = StampReader()
         self._called_at = 0.0
         self._lost = set(lost)
+        self._resumed = resumed
         self._eats = bool(lost) and row.lost_calls == "error_first" and service.behaviour.lost_calls_eat_input
         config = setup.realtime_input_config or wire.RealtimeInputConfig()
         self._automatic = not (config.automatic_activity_detection or wire.ActivityDetection()).disabled
@@ -153,7 +156,7 @@ class Dialogue:
         last = turns.pop()[1] if asks and turns and turns[-1][0] == "user" else ""
         if turns:
             self.context.asked = self.context.asked or self._service.asked(self._link)
-            self.context.tell(turns)
+            self.context.tell(turns, fresh=not self._resumed)
             self.context.tokens += sum(len(text) // 4 + 1 for _, text in turns)
             self.account.history += len(turns)
         if given.turn_complete:

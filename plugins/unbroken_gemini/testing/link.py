@@ -317,6 +317,7 @@ class GeminiLink(SimulatedLink):
             agenda=self._agenda,
             issue=self._issue,
             lost=self._service.lost_calls(self, context) if self._resumed else (),
+            resumed=self._resumed,
         )
         session = str(uuid.UUID(int=self._service.random.getrandbits(128))) if self.door.platform == "vertex" else ""
         self._agenda.put(now, wire.ServerMessage(setup_complete=wire.SetupComplete(session_id=session)))

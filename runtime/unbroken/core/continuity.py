@@ -6,6 +6,7 @@ the context behind a link hold already?
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import Literal
 
@@ -14,55 +15,23 @@ import msgspec
 from unbroken.config import Secret, Settings
 from unbroken.core.audio import ms
 from unbroken.core.conversation import Conversation, Outcome
-from unbroken.core.history_bound import Summary, bounded, room
+from unbroken.core.crossing import Crossing, Snapshot
+from unbroken.core.history_bound import Summary, bounded, in_words, room
 from unbroken.core.journal import Journal, Plan
 from unbroken.core.outbox import AudioSpan, Item, Outbox
+from unbroken.core.retold import Mark, Retold
 from unbroken.decisions import Carry
 from unbroken.events import ActivityMark, Crossed, ReplyRequest, Told, ToolCall, ToolResult, Turn, UserText
 from unbroken.messages import Account
 from unbroken.wire import HandleIssued
 
-__all__ = ["Continuity", "Crossing"]
+__all__ = ["Continuity"]
 
 _LAG = 0.2
 """Seconds beyond the path's round trip in which a service has taken in what it was sent."""
 
 _REDIAL = 2.0
 """Seconds that a replay may be away yet when it is asked whether a snapshot is too old for it."""
-
-
-class Crossing(msgspec.Struct, frozen=True, kw_only=True):
-    """What a link is given to take the conversation over with.
-
-    Attributes:
-        carry: how the conversation crosses.
-        handle: resume by it; None: a fresh session of the provider.
-        history: turns to replay on a fresh session.
-        known: samples: up to here the context that the link continues or begins holds the user's audio.
-        seq: the last item of the outbox that it holds.
-        told: samples of the user's audio that cross in words.
-        written_off: samples of speech that were answered before and are told by no transcript: the new context lacks them.
-        calls: how many tool calls had been issued when the handle's snapshot was taken; None: there is no handle.
-    """
-
-    carry: Carry = "nothing"
-    handle: Secret | None = None
-    history: tuple[Turn, ...] = ()
-    known: int = 0
-    seq: int = 0
-    told: int = 0
-    written_off: int = 0
-    calls: int | None = None
-
-
-class _Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """A resumption handle, and what it holds."""
-
-    target: str
-    handle: Secret
-    position: int
-    seq: int
-    calls: int
 
 
 class Continuity:
@@ -77,7 +46,7 @@ class Continuity:
         outbox: the order of what is sent.
         conversation: what was said, in words, and the tool calls.
         account: what the last replay did, and what became of what was in flight.
-        preface: what the current link is to be told before anything else; None: nothing.
+        preface: what the current link is to be told before anything else.
         silent_context: see `unbroken.abc.Profile`, of the current target.
         summary: tells what was said in turns that a history has no room for; None: nothing does.
     """
@@ -87,14 +56,14 @@ class Continuity:
         self.outbox = Outbox()
         self.conversation = Conversation(settings.history_bound)
         self.account = Account()
-        self.preface: Turn | None = None
+        self.preface: tuple[Turn, ...] = ()
         self.silent_context = True
         self.summary: Summary | None = None
         self._most: int | None = None
         self._asks_for: Literal["", "rest", "again", "owed"] = ""
         self._settings = settings
         self._crossing = Crossing()
-        self._snapshot: _Snapshot | None = None
+        self._snapshot: Snapshot | None = None
         self._target = ""
         self._seed_survives = True
         self._seeded = False
@@ -102,6 +71,9 @@ class Continuity:
         self._final = 0
         self._untold = 0
         self._answered = 0
+        self._replied: Mark | None = None
+        self._done = Mark()
+        self._retold_by = -math.inf
         self._acknowledged = 0
         self._turn_end: int | None = None
         self._transcribed = 0
@@ -112,7 +84,7 @@ class Continuity:
         self._unreported = Account()
 
     def __repr__(self) -> str:
-        held = f"a handle up to {self._snapshot.position}" if self._snapshot is not None else "no handle"
+        held = f"a handle up to {self._snapshot.mark.position}" if self._snapshot is not None else "no handle"
         return f"<Continuity {held}, {self._answered} answered, {self.conversation.told} told>"
 
     def resumable(self, *, now: float) -> bool:
@@ -152,11 +124,20 @@ class Continuity:
             self.conversation.acknowledged(heard)
         if outcome.user_turn_ended or outcome.reply_began:
             self._acknowledge_items(now - round_trip)
+        if outcome.reply_began:
+            self._replied = Mark(self.journal.heard, self._acknowledged)
         if outcome.reply_ended:
             self._answered = max(self._answered, self.journal.heard)
+            self._reply_over()
             self._forget()
         for answer in outcome.answers:
             self.outbox.put(answer, self.outbox.position)
+
+    def _reply_over(self) -> None:
+        """What a reply answered is done with, once no more of that is to come."""
+        begun, self._replied = self._replied or Mark(self.journal.heard, self._acknowledged), None
+        if not self.conversation.reply_owed:
+            self._done = begun._replace(kept=self.conversation.kept)
 
     def transcribed(self, *, now: float, round_trip: float) -> None:
         """The model wrote down something of what it had been sent by now.
@@ -188,19 +169,24 @@ class Continuity:
             upto = max(upto, self._written.popleft()[1])
         self._acknowledged = min(upto, self.outbox.cursor[1])
 
-    def issued(self, event: HandleIssued) -> None:
+    def issued(self, event: HandleIssued, *, now: float, round_trip: float) -> None:
         """Takes the provider's word on resumption: the newest handle holds what the model is known to have by now.
 
-        A context that began with history which its handles may not hold gives none that is used.
+        A context that began with history which its handles may not hold gives none that is used, and one that was told
+        something in words gives none before it can have read that.
+
+        Args:
+            event: what was issued.
+            now: the present.
+            round_trip: seconds, of the path.
         """
         position = self.journal.snapshot(event.consumed_index)
-        if event.handle is None or (self._seeded and not self._seed_survives):
+        if event.handle is None or (self._seeded and not self._seed_survives) or now < self._retold_by + round_trip + _LAG:
             return
-        self._snapshot = _Snapshot(
+        self._snapshot = Snapshot(
             target=self._target,
             handle=event.handle,
-            position=position,
-            seq=self._acknowledged,
+            mark=Mark(position, self._acknowledged, self.conversation.kept),
             calls=self.conversation.ledger.count,
         )
         self._forget()
@@ -209,7 +195,7 @@ class Continuity:
         """Lets go of what neither the handle nor the history would have to be followed by."""
         floor, seq = self._done_with, self._acknowledged
         if self._snapshot is not None:
-            floor, seq = min(floor, self._snapshot.position), min(seq, self._snapshot.seq)
+            floor, seq = min(floor, self._snapshot.mark.position), min(seq, self._snapshot.mark.seq)
         spoken = self.conversation.spoken
         last = max(spoken, default=(0, False))[0]  # a late transcript may still tell of this turn
         final = max((position for position, _ in spoken if position < last and position <= floor), default=0)
@@ -247,7 +233,8 @@ class Continuity:
         """Returns the resumption handle held for a target.
 
         A handle whose snapshot is so old that speech after it could not be replayed any more is of less use than the history
-        that tells this speech in words, where there is one.
+        that tells this speech in words, where there is one, and where it cannot be told besides the handle without being
+        answered.
 
         Args:
             target: ``provider/model``.
@@ -257,11 +244,19 @@ class Continuity:
             The handle; None: none is held, or the history knows more.
         """
         snapshot = self._snapshot
-        if snapshot is None or snapshot.target != target or snapshot.seq < self.outbox.oldest - 1:
+        if snapshot is None or snapshot.target != target or snapshot.mark.seq < self.outbox.oldest - 1:
             return None
-        age = self.journal.age(self.journal.first_speech(snapshot.position, preroll=0.0), now)
-        stale = age > self._settings.audio_max_age - _REDIAL and self.conversation.told > snapshot.position
+        known = self._retold(snapshot).known if self.silent_context else snapshot.mark.position
+        age = self.journal.age(self.journal.first_speech(known, preroll=0.0), now)
+        stale = age > self._settings.audio_max_age - _REDIAL and self.conversation.told > known
         return None if stale else snapshot.handle
+
+    def _retold(self, snapshot: Snapshot) -> Retold:
+        """Finds what is told besides a handle: what was answered after its snapshot."""
+        since = snapshot.mark.position
+        return self.conversation.retell(
+            since=snapshot.mark, upto=self._done, untold=lambda turns: self.journal.untold(turns, since=since)
+        )
 
     @property
     def history_tokens(self) -> int:
@@ -286,8 +281,16 @@ class Continuity:
         """
         handle = self.handle_for(target, now=now) if carry == "handle" else None
         if handle is not None and self._snapshot is not None:
-            held = self._snapshot
-            self._crossing = Crossing(carry="handle", handle=handle, known=held.position, seq=held.seq, calls=held.calls)
+            held, retold = self._snapshot, self._retold(self._snapshot)
+            self._crossing = Crossing(
+                carry="handle",
+                handle=handle,
+                known=retold.known,
+                seq=retold.seq,
+                told=retold.known - held.mark.position,
+                calls=held.calls,
+                retold=retold,
+            )
             return self._crossing
         self._snapshot = None
         known = self._known(now)
@@ -342,8 +345,10 @@ class Continuity:
             link, known=plan.known, start=plan.start, carry=way.carry, open_turn=plan.lost > 0, calls=way.calls
         )
         self._written.clear()
-        self.outbox.rewind(plan.start, way.seq)
+        self.outbox.rewind(plan.start, way.seq, held=way.retold.items if way.retold is not None else ())
+        self._acknowledged = min(self._acknowledged, way.seq)
         self._take_up(plan)
+        self._tell_again(way.retold, now=now)
         self._mark_again(plan)
         self.outbox.open()
         if way.carry != "handle":
@@ -359,7 +364,7 @@ class Continuity:
         """
         cut, way = self.conversation.replies.cut, self._settings.on_cut_reply
         asked = self.spoken_since(plan.start) or any(self._will_be_answered(send.item) for send in self.outbox.waiting)
-        self._asks_for, self.preface = "owed" if self.conversation.reply_owed and not asked else "", None
+        self._asks_for, self.preface = "owed" if self.conversation.reply_owed and not asked else "", ()
         if cut is None:
             return
         if way == "leave" or self.spoken_since(cut.heard):  # nobody waits for the rest of it
@@ -371,7 +376,22 @@ class Continuity:
         if not asked:
             self._asks_for = "rest" if told else "again"
         elif told:
-            self.preface = Turn(role="user", text=self._settings.wording.told.replace("{heard}", cut.told))
+            self.preface = (Turn(role="user", text=self._settings.wording.told.replace("{heard}", cut.told)),)
+
+    def _tell_again(self, retold: Retold | None, *, now: float) -> None:
+        """Settles in which form a link is told what was answered after the snapshot that it resumes.
+
+        Where each text may be answered, all of it is one, and is told only where the user's part of it would have to be said
+        again otherwise.
+        """
+        if retold is None or not retold.said or not (self.silent_context or retold.by_user):
+            return
+        turns, _ = bounded(in_words(retold.said), room(self._settings.history_tokens, most=self._most), summary=self.summary)
+        if not self.silent_context:
+            told = " ".join(f'{"You" if turn.role == "model" else "The caller"} said: "{turn.text}"' for turn in turns)
+            turns = (Turn(role="user", text=self._settings.wording.over.replace("{said}", told)),)
+        self.preface = turns + self.preface
+        self._retold_by = now
 
     def prompt(self) -> str:
         """Returns what the model is to be asked for, now that all else was sent; "": nothing is to be asked for."""
@@ -418,6 +438,9 @@ class Continuity:
         self._cut = cut or (self._cut and not reported)
         if self._settings.on_cut_reply == "leave" and (left := self.conversation.replies.cut) is not None:
             self._answered = max(self._answered, left.heard)
+            self.conversation.reply_owed = False
+            self._reply_over()
+        self._replied = None
 
     def overflowed(self) -> float:
         """Goes on where the journal begins, if what was to be sent next has been dropped at its bound.

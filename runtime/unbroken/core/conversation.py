@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -11,6 +11,7 @@ from unbroken.core.history_bound import Words, in_words, tokens
 from unbroken.core.ledger import Placed, ToolLedger
 from unbroken.core.playout import Playout
 from unbroken.core.replies import Replies
+from unbroken.core.retold import Mark, Retold, retell
 from unbroken.core.said import Said
 from unbroken.decisions import Carry
 from unbroken.events import (
@@ -76,6 +77,7 @@ class Conversation:
         playout: how much of the reply can have been heard.
         reply_owed: the user's turn has ended, and no reply has been completed since.
         forgotten: the user's audio up to here is not told by the history any more, which has reached its bound.
+        kept: how many turns were ever kept.
         replies: which of the model's replies was cut or asked for.
         empty_turns: turns in a row that the model ended without anything in them, though the user had said something and
             no reason was given.
@@ -87,6 +89,7 @@ class Conversation:
         self.replies = Replies()
         self.reply_owed: bool = False
         self.forgotten: int = 0
+        self.kept: int = 0
         self.empty_turns: int = 0
         self._turns: deque[Said] = deque()
         self._again: tuple[Said, ...] = ()
@@ -262,11 +265,12 @@ class Conversation:
         """The application answers a call; see `ToolLedger.answer`. What is returned goes into the outbox."""
         return self.ledger.answer(call_id, result, scheduling=scheduling)
 
-    def deliver(self, result: ToolResult, *, link: int) -> ToolResult | Turn | None:
+    def deliver(self, result: ToolResult, *, link: int, seq: int = 0) -> ToolResult | Turn | None:
         """Gives an answer the form in which a link can take it, when it is sent; see `ToolLedger.deliver`."""
         form = self.ledger.deliver(result, link=link)
         if form is not None and all(said.call_id != result.call_id for said in self._turns):
-            self._keep(Said("tool", text=self.ledger.in_words(result), spoken=False, call_id=result.call_id))
+            text = self.ledger.in_words(result)
+            self._keep(Said("tool", text=text, spoken=False, seq=seq, call_id=result.call_id))
             # What the model says of it is told after it.
             self._model = None
         if isinstance(form, ToolResult) and result.scheduling != "SILENT":
@@ -297,6 +301,10 @@ class Conversation:
     def history(self, upto: int | None = None, *, open_turn: bool = False) -> tuple[Turn, ...]:
         """Returns the turns of `words`."""
         return tuple(one.turn for one in self.words(upto, open_turn=open_turn))
+
+    def retell(self, *, since: Mark, upto: Mark, untold: Callable[[Sequence[tuple[int, bool]]], int]) -> Retold:
+        """Finds what a resumed session is told in words; see `unbroken.core.retold.retell`."""
+        return retell(self._turns, since=since, upto=upto, settled=self.ledger.settled, untold=untold)
 
     @property
     def tokens(self) -> int:
@@ -463,6 +471,9 @@ class Conversation:
         return Outcome(ended, reply_ended=True)
 
     def _keep(self, said: Said) -> Said:
+        if not said.number:
+            self.kept += 1
+            said.number = self.kept
         self._turns.append(said)
         if len(self._turns) > self._bound:
             self._forget_oldest()

@@ -363,19 +363,19 @@ class Journal:
 
         Args:
             known: up to here the context that the link continues or begins holds the audio: by handle its snapshot, by
-                history what is told in words, else what is to be regarded as done with.
+                history what is told in words, or both, else what is to be regarded as done with.
             carry: how the conversation crosses.
             now: the present.
             max_age: seconds; older audio is not replayed.
             drop_media: nothing is replayed, since the peer refused it.
-            told: samples that cross in words, for the report.
+            told: samples that cross in words, for the report; by handle, the last ones of what is known.
         """
         known = min(known, self.end)
         oldest = max(known, self.begin, self._refused, self.position_at(now - max_age))
         broken_off = oldest > max(known, self._refused)
         start = self.end if drop_media else self.first_speech(self._pause_after(oldest) if broken_off else oldest)
         spoken, counted = self._uncounted(known, start)
-        exact = carry != "handle" or known == self._exact
+        exact = carry != "handle" or known - told == self._exact
         self._plan = Plan(
             carry=carry,
             known=known,

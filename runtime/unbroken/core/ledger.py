@@ -179,6 +179,11 @@ class ToolLedger:
             if told and entry.delivered:
                 entry.delivered = link
 
+    def settled(self, call_id: str) -> bool:
+        """Says whether a reply was completed by a context that had the answer to a call."""
+        entry = self._by_id.get(call_id)
+        return entry is None or entry.settled
+
     def reply_completed(self, heard: int) -> None:
         """A reply was completed by a context that has heard the user's audio up to a position."""
         for entry in self._entries:

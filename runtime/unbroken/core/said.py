@@ -21,13 +21,14 @@ class Said:
         call_id: the call that it tells of; "": it tells of none.
 
     Attributes:
+        number: its place among all that were ever kept, from 1; 0: it is not kept.
         size: characters.
         position: up to where the user was heard in it, or before it, in samples; None: not known yet.
         answered: a reply to it has begun.
         closed: what is said next belongs to another turn.
     """
 
-    __slots__ = ("answered", "call_id", "closed", "pieces", "position", "role", "seq", "size", "spoken")
+    __slots__ = ("answered", "call_id", "closed", "number", "pieces", "position", "role", "seq", "size", "spoken")
 
     def __init__(
         self, role: Literal["user", "model", "tool"], *, text: str = "", spoken: bool, seq: int = 0, call_id: str = ""
@@ -38,6 +39,7 @@ class Said:
         self.spoken = spoken
         self.seq = seq
         self.call_id = call_id
+        self.number = 0
         self.position: int | None = None
         self.answered = False
         self.closed = False

@@ -12,7 +12,7 @@ from unbroken_gemini.targets import target
 
 if TYPE_CHECKING:
     from google.genai import Client
-    from google.genai.types import LiveConnectConfig
+    from google.genai.types import ContentOrDict, LiveConnectConfig
 
     from unbroken import Policy, Rule, Settings
     from unbroken.abc import Observer, Transport
@@ -50,6 +50,7 @@ def live_connect(
     rules: str | Sequence[Rule | str] = (),
     settings: Settings | None = None,
     name: str | None = None,
+    history: ContentOrDict | Sequence[ContentOrDict] | None = None,
     transport: Transport | None = None,
     observers: Sequence[Observer] = (),
     recordings: str | os.PathLike[str] | None = None,
@@ -73,6 +74,7 @@ def live_connect(
         rules: see `unbroken.Runtime.open`.
         settings: see `unbroken.Runtime.open`.
         name: see `unbroken.Runtime.open`.
+        history: what was said before, in words, as ``turns`` of ``send_client_content``; the model answers none of it.
         transport: see `unbroken.Runtime`.
         observers: see `unbroken.Runtime`.
         recordings: see `unbroken.Runtime`.
@@ -94,6 +96,7 @@ def live_connect(
         rules=rules,
         settings=settings,
         name=name,
+        history=history,
         transport=transport,
         observers=observers,
         recordings=recordings,

@@ -28,6 +28,7 @@ __all__ = [
     "check_http_options",
     "client",
     "client_content",
+    "context_update",
     "old_input",
     "proxied",
     "realtime_input",
@@ -284,6 +285,21 @@ def client_content(turns: Any, *, turn_complete: bool) -> types.LiveClientConten
     """
     content: types.LiveClientContent = _need(_parts()[3], "t_client_content")(turns, turn_complete)
     return content
+
+
+def context_update(system_instruction: Any, tools: Any) -> dict[str, Any]:
+    """Reads the arguments of ``AsyncSession.send_context_update``.
+
+    Returns:
+        Those members of a ``LiveConnectConfig`` that are to change.
+
+    Raises:
+        ValueError: google-genai's own.
+    """
+    wrapped = None if tools is None else types.LiveClientContextUpdateTools(tools=tools)
+    read = types.LiveClientContextUpdate(system_instruction=system_instruction, tools=wrapped)
+    changed: dict[str, Any] = {} if wrapped is None else {"tools": _need(wrapped, "tools")}
+    return changed if read.system_instruction is None else {**changed, "system_instruction": read.system_instruction}
 
 
 def tool_response(client: Client, given: Any) -> list[types.FunctionResponse]:

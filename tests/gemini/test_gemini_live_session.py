@@ -132,6 +132,7 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("send_tool_response", {"function_responses": {"name": "weather", "response": {}}}),
     ("send_tool_response", {"function_responses": "sunny"}),
     ("send_context_update", {}),
+    ("send_context_update", {"tools": 5}),
     ("send", {"input": 5}),
     ("send", {"input": {"name": "weather", "response": {}}}),
 ]
@@ -177,7 +178,6 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
         answer(parts=[{"inline_data": {}}]),
         "parts in the response of 'weather': give the result as JSON",
     ),
-    ("send_context_update", {"system_instruction": "Be short."}, "instructions and tools hold for a session's every link"),
 ]
 
 
@@ -327,13 +327,45 @@ async def test_a_turn_that_is_completed_without_words_is_answered() -> None:
         assert words(await turn(session)) == "Yes?"
 
 
-async def test_an_announced_history_is_not_answered() -> None:
+TOLD: list[Any] = [HELLO, {"role": "model", "parts": [{"text": "Good morning, Alice."}]}]
+
+
+async def test_an_announced_history_is_told_in_one_piece_and_not_answered() -> None:
     config = {**TRANSCRIBED, "history_config": {"initial_history_in_client_content": True}}
-    async with serving(faults=["1011@#4"]) as service, live_on(service, config=config) as session:
-        told: Any = [HELLO, {"role": "model", "parts": [{"text": "Good morning, Alice."}]}]
-        await session.send_client_content(turns=told)
+    async with serving(replies=["Alice."]) as service, live_on(service, config=config) as session:
+        await session.send_client_content(turns=TOLD)
+        await session.send_client_content(turns={"parts": [{"text": "What is my name?"}]})
+        assert words(await turn(session)) == "Alice."
+        told, asked = service.report().texts
+        assert told.startswith('Hello!\nYou said before: "Good morning, Alice."')
+        assert asked == "What is my name?"
+
+
+async def test_a_history_begins_the_session_and_crosses_to_its_next_link() -> None:
+    async with serving() as service, live_on(service, model="gemini-3.1-flash-live-preview", history=TOLD) as session:
+        assert service.report().links[0].history == 2
         await session.send_realtime_input(text="What is my name?")
         assert words(await turn(session))
+        with pytest.raises(ValueError, match="an image in the history: a history is told in words"):
+            async with live_on(service, history={"parts": [{"inline_data": PNG}]}):
+                pass
+
+
+async def test_tools_and_instructions_can_be_changed() -> None:
+    async with serving() as service, live_on(service) as session:
+        await session.send_context_update(tools=TOOLS["tools"], system_instruction="Be short.")
+        await asyncio.sleep(30)
+        await session.send_realtime_input(text="call weather please")
+        called = [message.tool_call async for message in _until_call(session)]
+        assert [call.name for one in called if one is not None for call in one.function_calls or ()] == ["weather"]
+        assert len(service.report().links) == 2
+
+
+async def _until_call(session: LiveSession) -> AsyncIterator[types.LiveServerMessage]:
+    async for message in session.receive():
+        yield message
+        if message.tool_call is not None:
+            break
 
 
 async def test_marks_and_the_end_of_the_stream_are_sent() -> None:

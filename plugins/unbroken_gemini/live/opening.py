@@ -18,6 +18,7 @@ from unbroken.config import Target
 from unbroken.errors import ConfigError
 from unbroken.transports.websocket import WebSocketTransport
 from unbroken_gemini import sdk
+from unbroken_gemini.live import said
 from unbroken_gemini.live.errors import LiveRefused
 from unbroken_gemini.live.session import LiveSession, Watch
 from unbroken_gemini.live.shown import Shown
@@ -40,6 +41,7 @@ async def connect(
     rules: str | Sequence[unbroken.Rule | str] = (),
     settings: unbroken.Settings | None = None,
     name: str | None = None,
+    history: Any = None,
     transport: Transport | None = None,
     observers: Sequence[Observer] = (),
     recordings: str | os.PathLike[str] | None = None,
@@ -50,11 +52,12 @@ async def connect(
     try:
         read = configuration(config) or types.LiveConnectConfig()
         sdk.check_http_options(client, read)
+        route, plain = _route(client, model), await sdk.with_tools_of_servers(client, _plain(read) or read)
         if transport is None and not sdk.proxied(client):
             transport = WebSocketTransport(proxy=False)
         below = unbroken.connect(
-            _route(client, model),
-            config=await sdk.with_tools_of_servers(client, read.model_copy(update={"history_config": None})),
+            route,
+            config=plain,
             policy=policy,
             rules=rules,
             settings=settings,
@@ -62,6 +65,7 @@ async def connect(
             transport=transport,
             observers=[watch, *observers],
             recordings=recordings,
+            history=said.history(sdk.client_content(history, turn_complete=False)),
         )
         carrier = _Carrier(below, patience=settings.deadlines.close + _CLOSING)
         session = await carrier.start()
@@ -69,7 +73,8 @@ async def connect(
         raise LiveRefused(str(refused)) from refused
     try:
         shown = Shown(on_cut_reply=settings.on_cut_reply, handles=read.session_resumption is not None)
-        live = LiveSession(session, client=client, shown=shown, watch=watch, seeds=_seeds(read))
+        own = {one.name: one.config for one in route if one.config is not None}
+        live = LiveSession(session, client=client, config=plain, own=own, shown=shown, watch=watch, seeds=_seeds(read))
         await live.begin()
         try:
             yield live
@@ -128,7 +133,15 @@ def _route(client: Client, model: str | Target | Sequence[str | Target]) -> list
         raise ConfigError(
             f"{', '.join(foreign)}: live_connect gives google-genai's messages, which only Gemini's targets send"
         )
-    return [msgspec.structs.replace(one, options={**one.options, "messages": True}) for one in route]
+    return [
+        msgspec.structs.replace(one, config=_plain(configuration(one.config)), options={**one.options, "messages": True})
+        for one in route
+    ]
+
+
+def _plain(config: types.LiveConnectConfig | None) -> types.LiveConnectConfig | None:
+    """Returns a configuration as a session takes it, which announces histories itself."""
+    return None if config is None else config.model_copy(update={"history_config": None})
 
 
 def _seeds(config: types.LiveConnectConfig) -> bool:

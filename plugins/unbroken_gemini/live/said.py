@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 import msgspec
 from google.genai import types
 
-from unbroken.events import ActivityMark, ReplyRequest, ToolResult, Turn, UserText
+from unbroken.events import ActivityMark, ReplyRequest, Told, ToolResult, Turn, UserText
 from unbroken_gemini.live.errors import LiveRefused
 
-__all__ = ["Image", "Saying", "Speech", "content", "realtime", "results"]
+__all__ = ["Image", "Saying", "Speech", "content", "history", "realtime", "results"]
 
 
 class Speech(msgspec.Struct, frozen=True):
@@ -27,8 +27,8 @@ class Image(msgspec.Struct, frozen=True):
     mime_type: str
 
 
-Saying: TypeAlias = Speech | Image | UserText | Turn | ReplyRequest | ActivityMark
-"""What the session is to be given. A `Turn` is told; a `ReplyRequest` without instructions asks for a reply."""
+Saying: TypeAlias = Speech | Image | UserText | Told | ReplyRequest | ActivityMark
+"""What the session is to be given. A `ReplyRequest` has no instructions here."""
 
 
 def realtime(given: Mapping[str, Any], *, rate: int) -> list[Saying]:
@@ -71,16 +71,29 @@ def content(given: types.LiveClientContent, *, initial: bool) -> list[Saying]:
     Raises:
         LiveRefused: a part that no session can be told.
     """
-    said: list[Saying] = []
+    said: list[Image | Turn] = []
     for turn in given.turns or ():
         said += _turn(turn)
     if initial or not given.turn_complete:
-        return said
+        return _told(said)
     match said[-1] if said else None:
         case Turn(role="user", text=text):
-            return [*said[:-1], UserText(text=text)]
+            return [*_told(said[:-1]), UserText(text=text)]
         case _:
-            return [*said, ReplyRequest(instructions="")]
+            return [*_told(said), ReplyRequest(instructions="")]
+
+
+def history(given: types.LiveClientContent) -> list[Turn]:
+    """Reads what was said before a session began.
+
+    Raises:
+        LiveRefused: there is more in it than text.
+    """
+    said = [saying for turn in given.turns or () for saying in _turn(turn)]
+    turns = [saying for saying in said if isinstance(saying, Turn)]
+    if len(turns) < len(said):
+        raise LiveRefused("an image in the history: a history is told in words; send images by send_realtime_input(video=…)")
+    return turns
 
 
 def results(given: Sequence[types.FunctionResponse], *, calls: Mapping[str, str]) -> list[ToolResult]:
@@ -129,9 +142,23 @@ def _text(text: str) -> UserText:
     return UserText(text=text)
 
 
-def _turn(given: types.Content) -> list[Saying]:
+def _told(said: Sequence[Image | Turn]) -> list[Saying]:
+    """Puts neighbouring turns together: they are told in one message."""
+    sayings: list[Saying] = []
+    for saying in said:
+        match saying, sayings[-1] if sayings else None:
+            case Turn(), Told(turns=turns):
+                sayings[-1] = Told(turns=(*turns, saying))
+            case Turn(), _:
+                sayings.append(Told(turns=(saying,)))
+            case image, _:
+                sayings.append(image)
+    return sayings
+
+
+def _turn(given: types.Content) -> list[Image | Turn]:
     """Reads one turn: its words in one piece, its images before them."""
-    images: list[Saying] = []
+    images: list[Image | Turn] = []
     words: list[str] = []
     for part in given.parts or ():
         if part.text is not None:

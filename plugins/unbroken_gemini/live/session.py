@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import warnings
-from collections.abc import AsyncIterator, Generator, Sequence
+from collections.abc import AsyncIterator, Generator, Mapping, Sequence
 from typing import Any
 
 from google.genai import Client, types
@@ -13,7 +13,7 @@ from google.genai import Client, types
 import unbroken
 from unbroken.abc import Observer
 from unbroken.errors import ConfigError, SessionClosed, SessionEscalated
-from unbroken.events import ActivityMark, Connected, Escalated, Event, Recovered, ReplyRequest, Turn, UserText
+from unbroken.events import ActivityMark, Connected, Escalated, Event, Recovered, ReplyRequest, Told, UserText
 from unbroken_gemini import sdk
 from unbroken_gemini.live.errors import LiveClosed, LiveEscalated, LiveRefused
 from unbroken_gemini.live.said import Image, Saying, Speech, content, realtime, results
@@ -44,7 +44,7 @@ class Watch(Observer):
 
 
 class LiveSession:
-    """google-genai's ``AsyncSession``, by the same names and with the same meaning, that outlives its connections.
+    """google-genai's ``AsyncSession``, by the same names and with the same meaning; and it outlives its connections.
 
     `unbroken_gemini.live_connect` makes it. docs/google-genai.md says what differs. After the session was given up, every
     method raises `unbroken_gemini.live.LiveEscalated`, which is google-genai's ``APIError`` and `unbroken.SessionEscalated`;
@@ -54,9 +54,21 @@ class LiveSession:
         unbroken: the session below, for what google-genai has no word for. Its events are this session's to read.
     """
 
-    def __init__(self, session: unbroken.Session, *, client: Client, shown: Shown, watch: Watch, seeds: bool) -> None:
+    def __init__(
+        self,
+        session: unbroken.Session,
+        *,
+        client: Client,
+        config: types.LiveConnectConfig,
+        own: Mapping[str, types.LiveConnectConfig],
+        shown: Shown,
+        watch: Watch,
+        seeds: bool,
+    ) -> None:
         self.unbroken = session
         self._client = client
+        self._config = config
+        self._own = dict(own)
         self._shown = shown
         self._watch = watch
         self._seeds = seeds
@@ -162,17 +174,26 @@ class LiveSession:
                 self._shown.answered(answer.call_id)
 
     async def send_context_update(self, *, system_instruction: Any = None, tools: Any = None) -> None:
-        """Is not possible yet: what the model is set up with holds for all links of a session.
+        """Gives the model other instructions or tools, by a link that is set up with them: at the next quiet moment, or
+        within 20 seconds. The conversation crosses to it as it does when a link ends (`unbroken.Session.update`).
+
+        Args:
+            system_instruction: the new ones, as in the configuration; None: they stay.
+            tools: all of them, as in the configuration; []: none; None: they stay.
 
         Raises:
-            ValueError: always; the text says what to do instead.
+            ValueError: neither is given, or the configuration cannot work with it.
+            APIError: the session was given up, or closed.
         """
         if system_instruction is None and tools is None:
             raise ValueError("At least one of `system_instruction` or `tools` must be set.")
-        raise LiveRefused(
-            "send_context_update: instructions and tools hold for a session's every link; tell the model by"
-            " send_client_content(turns=…, turn_complete=False), or open a new session with the other config"
-        )
+        changed = sdk.context_update(system_instruction, tools)
+        self._check()
+        with self._translated():
+            config = await self._changed(self._config, changed)
+            own = {name: await self._changed(theirs, changed) for name, theirs in self._own.items()}
+            await self.unbroken.update(config, targets=own)
+        self._config, self._own = config, own
 
     async def send(self, *, input: Any = None, end_of_turn: bool | None = False) -> None:
         """Deprecated by google-genai: takes whatever the others take.
@@ -276,8 +297,8 @@ class LiveSession:
                         self.unbroken.send_image(data, mime_type=mime_type)
                     case UserText(text=text):
                         await self.unbroken.send_text(text)
-                    case Turn():
-                        await self.unbroken.tell([saying])
+                    case Told(turns=turns):
+                        await self.unbroken.tell(turns)
                     case ReplyRequest():
                         await self.unbroken.ask_reply()
                     case ActivityMark(mark=mark):
@@ -288,6 +309,9 @@ class LiveSession:
         said = content(read, initial=self._seeds)
         self._seeds = self._seeds and not read.turn_complete
         await self._say(said)
+
+    async def _changed(self, config: types.LiveConnectConfig, changed: Mapping[str, Any]) -> types.LiveConnectConfig:
+        return await sdk.with_tools_of_servers(self._client, config.model_copy(update=changed))
 
     async def _send(self, given: Any, *, end_of_turn: bool) -> None:
         match sdk.old_input(self._client, given, end_of_turn=end_of_turn):

@@ -39,7 +39,9 @@ SETTLE = 14.0
 """Seconds of silence in which what is open at the end may end."""
 
 SPENT = "1011:You exceeded your current quota, please check your plan and billing details.@setup"
-"""Costs a model for the rest of the call; one model is left."""
+REFUSED = "1007:Invalid session handle@setup"
+COSTLY = {SPENT, REFUSED}
+"""Each costs a model for the rest of the call, a refused handle where none was given; one model is left."""
 
 ANY_TIME = (
     "1011",
@@ -72,7 +74,7 @@ AT_THE_BEGIN = (
     "stall-upgrade",
     "stall-setup",
     "1011@setup",
-    "1007:Invalid session handle@setup",
+    REFUSED,
     SPENT,
 )
 """Each strikes the link after one that is reset."""
@@ -139,9 +141,9 @@ def schedule_of(seed: int) -> Schedule:
     spent = 0
     for _ in range(count):
         fault = dice.choice((*ANY_TIME, *AT_A_STAGE, *AT_THE_BEGIN))
-        if fault == SPENT:
+        if fault in COSTLY:
             spent += 1
-            fault = SPENT if spent < len(MODELS) else "1011"
+            fault = fault if spent < len(MODELS) else "1011"
         faults.append((at, fault))
         if fault in AT_THE_BEGIN:
             faults.append((at, "reset"))

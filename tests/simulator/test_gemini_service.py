@@ -737,10 +737,21 @@ def test_a_reply_that_never_comes() -> None:
     caller = Caller(service).connect()
     caller.turn()
     caller.run(10)
-    assert not caller.content
+    assert not caller.words
     caller.turn()
     caller.run(3)
     assert caller.words == "I heard you."
+
+
+@pytest.mark.parametrize("withholds", [False, True])
+def test_a_turn_without_a_reply_is_written_down_as_transcripts_are_sent_independently(withholds: bool) -> None:
+    service = SimulatedGemini(behaviour=msgspec.structs.replace(CALM, withholds_transcripts=withholds))
+    service.strike(parse("no-reply").strike, now=0.0, times=1)
+    caller = Caller(service).connect()
+    caller.turn()
+    caller.run(10)
+    transcribed = [content.input_transcription is not None for content in caller.content]
+    assert (all(transcribed), any(transcribed)) == (True, not withholds)
 
 
 def test_audio_that_is_nearly_silence() -> None:

@@ -39,6 +39,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
         lost_calls_eat_input: where the model's row says "error_first", a call that was pending when the connection ended
             makes the resumed session swallow the next turn, unless it is answered first.
         cancels_calls: the user's speech cancels a pending call.
+        withholds_transcripts: a turn of speech that is not answered (the fault no-reply) is not written down either, though
+            transcripts are sent independently of all else (ai.google.dev/gemini-api/docs/live-guide).
         pong_time: until a ping is answered.
     """
 
@@ -65,6 +67,7 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
     replays_transcription: bool = False
     lost_calls_eat_input: bool = False
     cancels_calls: bool = True
+    withholds_transcripts: bool = False
     pong_time: Span = (0.0, 0.0)
 
 
@@ -77,6 +80,7 @@ HARSH = Behaviour(
     strict_content=True,
     forgets_history=True,
     replays_transcription=True,
+    withholds_transcripts=True,
     pong_time=(8.0, 30.0),
 )
 """Every pitfall that users of the real service reported at resumption and around it, at once."""

@@ -235,12 +235,14 @@ class Dialogue:
         self.context.spoken_turns += 1
         if self._setup.explicit_vad_signal:
             self._signal("VAD_SIGNAL_TYPE_EOS", now)
-        if self._service.withholds_reply():
+        withheld = self._service.withholds_reply()
+        if withheld and self._service.behaviour.withholds_transcripts:
             return
         if self._setup.input_audio_transcription is not None or self.row.text == "realtime":
             self.context.transcription = " " + (transcript(heard) if heard else "(speech without positions)")
             self.transcribe(self.context.transcription, now=now + self._service.behaviour.reply_time[0] / 2.5)
-        self._answer("", now=now)
+        if not withheld:
+            self._answer("", now=now)
 
     def _read(self, text: str, *, now: float) -> None:
         """The user has written; nothing ("") asks for an answer to what is known."""

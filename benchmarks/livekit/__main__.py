@@ -1,0 +1,103 @@
+"""``python -m benchmarks.livekit``: one scripted call per contender and fault, side by side, as a Markdown table.
+
+Every call is a real AgentSession with a headset of its own, over TLS on loopback, against simulated services that count what
+they hear by positions in the audio. The rows are `benchmarks.livekit.scenarios`, the contenders the files of
+`benchmarks.livekit.contenders`: correct a contender there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
+from benchmarks.livekit.contenders import CONTENDERS, load
+from benchmarks.livekit.cost import costs_of
+from benchmarks.livekit.runs import held_all
+from benchmarks.livekit.scenarios import BRIEFLY, SCENARIOS
+from benchmarks.livekit.table import Cost, Page, markdown
+
+MODEL = "gemini-2.5-flash-native-audio-preview-12-2025"
+"""What LiveKit's google plugin asks for by itself."""
+
+PACKAGES = ("unbroken", "livekit-agents", "livekit-plugins-google", "google-genai", "websockets")
+
+
+def main() -> None:
+    """Runs, prints, stores."""
+    given = _arguments()
+    if given.read is not None:
+        page = msgspec.json.decode(given.read.read_bytes(), type=Page)
+    else:
+        page = _measured(given)
+    text = markdown(page)
+    if given.page is not None:
+        _write_page(given.page, text)
+    if given.out is not None:
+        given.out.write_bytes(msgspec.json.format(msgspec.json.encode(page), indent=1) + b"\n")
+    print(text)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.livekit", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="three rows, with a call of 13 s, and no cost: under a minute")
+    parser.add_argument("--contenders", nargs="*", choices=CONTENDERS, default=CONTENDERS, help="only these")
+    parser.add_argument("--scenarios", nargs="*", help="only these rows")
+    parser.add_argument("--model", default=MODEL, help="the model that everybody asks for (default: %(default)s)")
+    parser.add_argument("--at-once", type=int, default=6, help="calls at once in each process (default: %(default)s)")
+    parser.add_argument("--processes", type=int, default=2, help="(default: %(default)s)")
+    parser.add_argument("--out", type=Path, help="where all figures are stored, as JSON")
+    parser.add_argument("--read", type=Path, help="measures nothing, and reads such a file")
+    parser.add_argument("--page", type=Path, help="a page whose part between the marks is replaced by the tables")
+    parser.add_argument("--log", action="store_true", help="shows what the contenders log")
+    return parser.parse_args()
+
+
+def _measured(given: argparse.Namespace) -> Page:
+    chosen = [row for row in (BRIEFLY if given.quick else SCENARIOS) if not given.scenarios or row.name in given.scenarios]
+    if not chosen:
+        sys.exit(f"no such scenario; known: {', '.join(row.name for row in SCENARIOS)}")
+    outcomes = held_all(
+        chosen, given.contenders, model=given.model, processes=given.processes, at_once=given.at_once, log=given.log
+    )
+    contenders = {name: load(name) for name in given.contenders}
+    costs: list[Cost] = []
+    if not given.quick and not given.scenarios:
+        costs = costs_of([name for name in ("google", "unbroken") if name in contenders], model=given.model, rounds=3)
+    return Page(
+        made=datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+        versions={"Python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        machine=f"{sys.platform}, {os.cpu_count()} cores, TLS on loopback",
+        model=given.model,
+        contenders={one.NAME: one.WHAT for one in contenders.values()},
+        files={one.NAME: f"benchmarks/livekit/contenders/{name}.py" for name, one in contenders.items()},
+        scenarios={row.name: row.what for row in chosen},
+        alone=[one.NAME for one in contenders.values() if not one.BACKUP],
+        needs_backup=[row.name for row in chosen if row.needs_backup],
+        outcomes=outcomes,
+        costs=costs,
+    )
+
+
+MARKS = ("<!-- tables: python -m benchmarks.livekit -->\n", "<!-- end of tables -->\n")
+
+
+def _write_page(path: Path, text: str) -> None:
+    """Replaces what stands between the marks."""
+    page = path.read_text(encoding="utf-8")
+    before, _, rest = page.partition(MARKS[0])
+    _, mark, after = rest.partition(MARKS[1])
+    if not mark:
+        sys.exit(f"{path} has no marks; put {MARKS[0].strip()} and {MARKS[1].strip()} where the tables belong")
+    path.write_text(f"{before}{MARKS[0]}\n{text}\n\n{MARKS[1]}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

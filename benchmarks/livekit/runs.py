@@ -1,0 +1,63 @@
+"""Many calls at once, in some processes: what is measured is time, so that there may be too many."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import multiprocessing
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+
+from benchmarks.livekit.call import held
+from benchmarks.livekit.contenders import load
+from benchmarks.livekit.measured import Outcome
+from benchmarks.livekit.scenarios import Scenario
+from benchmarks.livekit.table import DOUBTFUL
+
+__all__ = ["held_all"]
+
+Run = tuple[str, Scenario]  # a contender's file, and the row
+_AGAIN = 12  # calls at most that are held a second time
+
+
+def held_all(
+    rows: Sequence[Scenario], contenders: Sequence[str], *, model: str, processes: int, at_once: int, log: bool
+) -> list[Outcome]:
+    """Holds every call; those in which the machine was too slow a second time, with fewer at once.
+
+    Args:
+        rows: the scenarios.
+        contenders: their files' names.
+        model: the model's name.
+        processes: how many.
+        at_once: calls at once in each.
+        log: shows what the contenders log.
+
+    Returns:
+        The outcomes, row by row.
+    """
+    runs: list[Run] = [(name, row) for row in rows for name in contenders]
+    runs.sort(key=lambda run: -run[1].conversation.end)  # calls of one length go together, the long ones first
+    found: dict[tuple[str, str], Outcome] = {}
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for size in (at_once, 2):
+            batches = [runs[start : start + size] for start in range(0, len(runs), size)]
+            jobs = [pool.submit(_hold, batch, model, log=log) for batch in batches]
+            for batch, job in zip(batches, jobs, strict=True):
+                found |= {(name, row.name): outcome for (name, row), outcome in zip(batch, job.result(), strict=True)}
+                print(f"{len(found)} calls", end="\r", file=sys.stderr)
+            runs = [run for run in runs if found[run[0], run[1].name].lag_ms > DOUBTFUL][:_AGAIN]
+    return [found[name, row.name] for row in rows for name in contenders]
+
+
+def _hold(batch: Sequence[Run], model: str, *, log: bool) -> list[Outcome]:
+    """In a process of its own: holds some calls at once."""
+    logging.basicConfig(level=logging.INFO)
+    logging.disable(logging.NOTSET if log else logging.CRITICAL)  # what the contenders have to say of faults is long
+
+    async def run() -> list[Outcome]:
+        together = asyncio.Barrier(len(batch))
+        return await asyncio.gather(*(held(load(name), row, model=model, together=together) for name, row in batch))
+
+    return asyncio.run(run())

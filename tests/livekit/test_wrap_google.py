@@ -176,3 +176,18 @@ async def test_a_tool_that_ran_while_its_child_died_is_known_to_the_backup_and_r
             assert agent.runs == 1
             assert b.report().calls == ()
             assert b.report().links[0].closed == ""
+
+
+async def test_another_providers_plugin_that_cannot_connect_leaves_the_greeting_to_the_backup() -> None:
+    openai = pytest.importorskip("livekit.plugins.openai", reason="install the dependency group `test`")
+    nowhere = openai.realtime.RealtimeModel(api_key="any", base_url="http://127.0.0.1:9/v1")  # discard: nothing listens
+    async with simulated(behaviour=SOON, replies=["Good morning."]) as service, asyncio.timeout(30):
+        model = wrap([nowhere, model_of(service)])
+        async with AgentSession[None](llm=model) as session:
+            await session.start(Agent(instructions="Greet."))
+            handle = session.generate_reply(instructions="Say good morning.")
+            await handle
+            assert handle.exception() is None
+            assert [item.text_content for item in handle.chat_items if item.type == "message"] == ["Good morning."]
+        assert model.provider == "Gemini"
+        await model.aclose()

@@ -42,6 +42,7 @@ class Generation:
         self._asked_at = asked_at
         self._first_at: float | None = None
         self._ended_at: float | None = None
+        self._seam = False
         self._messages = utils.aio.Chan[llm.MessageGeneration]()
         self._calls = utils.aio.Chan[llm.FunctionCall]()
         self._texts = utils.aio.Chan[str]()
@@ -86,8 +87,9 @@ class Generation:
         return max(0.0, (self._ended_at or time.time()) - self.created_at)
 
     def carry_on(self, reply: int) -> None:
-        """Another reply takes this one up where the caller stopped hearing it."""
+        """Another reply takes this one up where the caller stopped hearing it, or from its beginning."""
         self._received.setdefault(reply, 0.0)
+        self._seam = bool(self.text) and not self.text[-1].isspace()
 
     def push_audio(self, pcm: bytes, *, rate: int) -> None:
         """Passes on a piece of speech: s16le mono PCM. After the end it is dropped."""
@@ -104,6 +106,9 @@ class Generation:
         """Passes on a piece of the words. After the end it is dropped."""
         self._came()
         if not self._texts.closed:
+            if self._seam and text[:1].isalnum():
+                text = f" {text}"
+            self._seam = False
             self.text += text
             self._texts.send_nowait(text)
 

@@ -1,7 +1,7 @@
 """From the session's replies to LiveKit's generations.
 
 A reply may be several: a tool call ends one, as LiveKit expects. And a generation may be several replies: one that an outage
-cut, and those that carry it on.
+cut, and those that carry it on or give it again, so that who waits for the speech waits for all of it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Replies:
         requests: the replies that the application asked for.
         turns: the user's.
         modalities: what the model answers in.
-        grace: seconds after a recovery in which a cut reply may still be carried on.
+        grace: seconds after a recovery in which a cut reply may still be taken up.
         created: a generation has begun.
         ended: a generation has ended, all of it has come.
         played: so many milliseconds of a reply were played (`unbroken.Session.played`).
@@ -54,6 +54,7 @@ class Replies:
         self._reply = 0
         self._current: Generation | None = None
         self._held: Generation | None = None
+        self._cut = 0
         self._unwanted: set[int] = set()
         self._dropping = False
         self._tool_answered = False
@@ -79,14 +80,15 @@ class Replies:
 
     def began(self, event: unbroken.ReplyBegan) -> None:
         """A reply begins. Its generation is created with its first output, unless it goes on with one that was cut."""
-        self._dropping = event.continues in self._unwanted
+        taken_up = event.continues or (self._cut if event.again else 0)
+        self._dropping = taken_up in self._unwanted
         held = self._release()
-        if held is not None and event.continues in held.replies:
+        if held is not None and taken_up in held.replies:
             self._current = held
             held.carry_on(event.reply)
         elif held is not None:
             self._end(held)
-        unasked = not (event.continues or event.again or self._tool_answered or self._requests.pending)
+        unasked = not (taken_up or self._tool_answered or self._requests.pending)
         self._tool_answered = False
         self._unwanted.clear()
         self._turns.reply_begins(unasked=unasked)
@@ -114,7 +116,7 @@ class Replies:
         asyncio.get_running_loop().call_soon(self._called, generation)
 
     def ended(self, event: unbroken.ReplyEnded) -> None:
-        """The reply has ended. One that was cut is held open until it is carried on or it is clear that it will not be."""
+        """The reply has ended. One that was cut is held open until another takes it up, or it is clear that none will."""
         self._reply = 0
         generation, self._current = self._current, None
         if event.how != "cut":
@@ -123,6 +125,7 @@ class Replies:
                 self._end(generation)
             self._turns.reply_ended()
             return
+        self._cut = event.reply
         if self._dropping:
             self._unwanted.add(event.reply)
         self._dropping = False
@@ -130,7 +133,7 @@ class Replies:
 
     def recovered(self, event: unbroken.Recovered) -> None:
         """The outage is over."""
-        if event.reply != "continued":
+        if event.reply not in ("continued", "again"):
             self.give_up()
         elif self._held is not None:
             self._unwind()

@@ -260,7 +260,31 @@ async def test_a_cut_reply_goes_on_in_its_generation(parts: Parts) -> None:
     assert parts.played == [(1, 100.0), (2, 150.0)]
 
 
-@pytest.mark.parametrize("crossed", ["cut", "again", "none"])
+async def test_a_reply_that_is_given_again_is_part_of_the_speech_that_was_cut(parts: Parts) -> None:
+    parts.began(1)
+    parts.replies.text("One two")
+    parts.ended(1, "cut")
+    parts.replies.recovered(unbroken.Recovered(link=2, target="t", reply="again"))
+    parts.began(2, again=True)
+    parts.replies.text("One two three.")
+    parts.ended(2)
+    assert parts.log.count("created") == 1
+    assert parts.generation.text == "One two One two three."
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_nothing_takes_up_what_was_interrupted_in_the_outage(parts: Parts, again: bool) -> None:
+    parts.began(1)
+    parts.audio()
+    parts.ended(1, "cut")
+    parts.replies.interrupt()
+    parts.began(2, continues=0 if again else 1, again=again)
+    parts.audio()
+    parts.ended(2)
+    assert parts.log.count("created") == 1
+
+
+@pytest.mark.parametrize("crossed", ["cut", "owed", "none"])
 async def test_a_cut_reply_ends_where_nothing_carries_it_on(parts: Parts, crossed: Any) -> None:
     parts.began(1)
     parts.audio()

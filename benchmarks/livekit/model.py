@@ -30,8 +30,8 @@ class CallModel(SimulatedGemini):
     """A model that does as it is told, and knows only what its own context holds.
 
     It answers the last turn of which it heard enough, or was told enough as a transcript. It calls the tool where the answer
-    wants that, unless its context holds the result in any form. Asked to go on after words that it is quoted to have said, it
-    says the rest.
+    wants that, unless its context holds the result in any form. Asked to go on after words of its own that are
+    quoted to it, it says the rest.
 
     Args:
         conversation: what it is going to be asked.
@@ -86,14 +86,14 @@ class CallModel(SimulatedGemini):
     def _rest(self, texts: Iterable[str]) -> str | None:
         """Returns the rest of the answer whose beginning a text quotes as what the caller heard, once; None: none does."""
         for text in texts:
-            quotes = (
-                [quote.split() for quote in _QUOTED.findall(text)] if "heard" in text and text not in self._gone_on else []
-            )
+            if "heard" not in text or text in self._gone_on:
+                continue
             for turn in self._conversation.turns:
                 words = turn.answer.split()
-                if any(heard and words[: len(heard)] == heard for heard in quotes):
+                quoted = [len(heard) for heard in map(str.split, _QUOTED.findall(text)) if heard == words[: len(heard)]]
+                if any(quoted):
                     self._gone_on.add(text)
-                    return " ".join(words[max(len(heard) for heard in quotes if words[: len(heard)] == heard) :]) or "Yes."
+                    return " ".join(words[max(quoted) :]) or "Yes."
         return None
 
 

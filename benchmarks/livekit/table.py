@@ -121,8 +121,8 @@ def _silence(outcome: Outcome) -> str:
 
 def _figures(page: Page) -> list[str]:
     heads = (
-        "scenario | contender | silent s | replies finished | cut | words twice | speech lost ms | as text ms | audio twice ms"
-        " | tool runs | result known | session open | answers at the end | connections | errors told | loop late ms"
+        "scenario | contender | silent s | replies finished | cut | words twice | speech lost ms | as text ms"
+        " | audio twice ms | tool runs | result known | session open | answers at the end | connections | errors told | loop late ms"
     )
     lines = [f"| {heads} |", "| --- " * (heads.count("|") + 1) + "|"]
     for o in page.outcomes:

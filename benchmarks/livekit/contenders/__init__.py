@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Protocol, cast
 
 from livekit.agents import llm
 
@@ -41,5 +41,4 @@ class Contender(Protocol):
 
 def load(name: str) -> Contender:
     """Loads a contender by the name of its file."""
-    module: Any = import_module(f"{__name__}.{name}")
-    return module
+    return cast("Contender", import_module(f"{__name__}.{name}"))

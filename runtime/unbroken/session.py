@@ -222,7 +222,8 @@ class Session:
 
     def send_activity(self, mark: Literal["start", "end", "stream_end"]) -> None:
         """Marks where the user's speech starts or ends, for sessions whose own detection of speech is off; or tells that the
-        microphone was switched off ("stream_end"). A "start" interrupts the model, if its configuration lets it. Never waits.
+        microphone was switched off ("stream_end"). A "start" interrupts the model, if its configuration lets it. Never
+        waits.
 
         Raises:
             OutboxFull: too much waits for a link already.

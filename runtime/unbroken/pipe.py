@@ -272,7 +272,7 @@ class AudioPipe(Actor[Replay]):
         if way.carry == "handle" and self._profile.lost_calls == "error_first":
             for call in self.continuity.lost_calls(link.number):
                 link.send(link.connection.tool_result(ToolResult(call_id=call.call_id, name=call.name, result=_LOST_CALL)))
-        for told in self.continuity.preface:
+        for told in self.continuity.asking.preface:
             link.send(link.connection.context(told))
         link.activate()
         if self._speech.speaking:
@@ -292,7 +292,7 @@ class AudioPipe(Actor[Replay]):
     def _release(self, link: Link, now: float) -> None:
         self._released = True
         account = self.continuity.account
-        if not self.outbox.holds and (prompt := self.continuity.prompt()):
+        if not self.outbox.holds and (prompt := self.continuity.asking.prompt()):
             # no turn of the user's: a model that chooses not to go on is no reason to end the link
             link.send(link.connection.text(UserText(text=prompt)))
         elif self.continuity.spoken_since(account.replay_position) and not self._speech.speaking:

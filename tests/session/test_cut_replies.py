@@ -165,13 +165,41 @@ async def test_who_speaks_before_the_rest_comes_has_an_answer_of_its_own(monkeyp
         assert (await until(session, ReplyBegan)).continues == 0
 
 
-@pytest.mark.parametrize("words", ["What time is it?", ""])
+SAID = 'The caller said: "What time is it?" You said: "It is ten…"'
+OVER = Wording().over.replace("{said}", SAID)
+
+
 @pytest.mark.parametrize(
-    ("silent", "way", "told", "continues", "again", "became"),
+    ("silent", "told"),
     [
-        (True, "continue", [("context", TOLD)], 1, False, "continued"),
-        (False, "continue", [], 0, True, "again"),
-        (True, "again", [], 0, True, "again"),
+        (True, [("context", "What time is it?"), ("context", "It is ten…"), ("text", GO_ON)]),
+        (False, [("text", f"{OVER} {GO_ON}")]),
+    ],
+)
+async def test_a_resumed_model_is_told_the_question_and_goes_on(
+    silent: bool, told: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts: dict[str, Scripts] = {"one": [cut_in_reply(carry="handle"), answers(after=GO_ON)]}
+    async with stage(**hosts) as it:
+        it.profile = msgspec.structs.replace(it.profile, silent_context=silent)
+        async with talk(it, monkeypatch=monkeypatch) as session:
+            await speak(session, ASKED)
+            seen: list[Event] = []
+            await completed(session, seen)
+            recovered, began = only(Recovered, seen), [event for event in seen if isinstance(event, ReplyBegan)][1]
+            assert (recovered.carry, recovered.reply, recovered.lost_ms) == ("handle", "continued", 0)
+            assert (began.continues, began.again) == (1, False)
+            assert texts(it.calls[1]) == told
+            assert not any(it.calls[1].heard), "heard again it would be answered from the beginning"
+
+
+@pytest.mark.parametrize(
+    ("silent", "way", "words", "told", "continues", "again", "became"),
+    [
+        (True, "continue", "", [("context", TOLD)], 1, False, "continued"),
+        (False, "continue", "", [], 0, True, "again"),
+        (True, "again", "", [], 0, True, "again"),
+        (True, "again", "What time is it?", [], 0, True, "again"),
     ],
 )
 async def test_a_turn_that_is_heard_again_asks_by_itself(

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import Literal
 
 import msgspec
 
 from unbroken.config import Secret, Settings
+from unbroken.core.asking import Asking
 from unbroken.core.audio import ms
 from unbroken.core.conversation import Conversation, Outcome
 from unbroken.core.crossing import Crossing, Snapshot
 from unbroken.core.history_bound import Summary, bounded, in_words, room
 from unbroken.core.journal import Journal, Plan
 from unbroken.core.outbox import AudioSpan, Item, Outbox
+from unbroken.core.replies import Cut
 from unbroken.core.retold import Mark, Retold
 from unbroken.decisions import Carry
-from unbroken.events import ActivityMark, Crossed, ReplyRequest, Told, ToolCall, ToolResult, Turn, UserText
+from unbroken.events import ActivityMark, ReplyRequest, Told, ToolCall, ToolResult, UserText
 from unbroken.messages import Account
 from unbroken.wire import HandleIssued
 
@@ -46,7 +47,7 @@ class Continuity:
         outbox: the order of what is sent.
         conversation: what was said, in words, and the tool calls.
         account: what the last replay did, and what became of what was in flight.
-        preface: what the current link is to be told before anything else.
+        asking: what a new link is told and asked besides.
         silent_context: see `unbroken.abc.Profile`, of the current target.
         summary: tells what was said in turns that a history has no room for; None: nothing does.
     """
@@ -56,11 +57,10 @@ class Continuity:
         self.outbox = Outbox()
         self.conversation = Conversation(settings.history_bound)
         self.account = Account()
-        self.preface: tuple[Turn, ...] = ()
+        self.asking = Asking(self.conversation.replies, settings=settings)
         self.silent_context = True
         self.summary: Summary | None = None
         self._most: int | None = None
-        self._asks_for: Literal["", "rest", "again", "owed"] = ""
         self._settings = settings
         self._crossing = Crossing()
         self._snapshot: Snapshot | None = None
@@ -128,16 +128,17 @@ class Continuity:
             self._replied = Mark(self.journal.heard, self._acknowledged)
         if outcome.reply_ended:
             self._answered = max(self._answered, self.journal.heard)
-            self._reply_over()
+            if not self.conversation.reply_owed:
+                self._reply_over()
+            self._replied = None
             self._forget()
         for answer in outcome.answers:
             self.outbox.put(answer, self.outbox.position)
 
     def _reply_over(self) -> None:
-        """What a reply answered is done with, once no more of that is to come."""
-        begun, self._replied = self._replied or Mark(self.journal.heard, self._acknowledged), None
-        if not self.conversation.reply_owed:
-            self._done = begun._replace(kept=self.conversation.kept)
+        """What a reply answers is done with: it needs to be heard by nobody else, only told."""
+        begun = self._replied or Mark(self.journal.heard, self._acknowledged)
+        self._done = begun._replace(kept=self.conversation.kept)
 
     def transcribed(self, *, now: float, round_trip: float) -> None:
         """The model wrote down something of what it had been sent by now.
@@ -347,7 +348,7 @@ class Continuity:
         self._written.clear()
         self.outbox.rewind(plan.start, way.seq, held=way.retold.items if way.retold is not None else ())
         self._acknowledged = min(self._acknowledged, way.seq)
-        self._take_up(plan)
+        self._settle_reply(plan.start)
         self._tell_again(way.retold, now=now)
         self._mark_again(plan)
         self.outbox.open()
@@ -356,27 +357,14 @@ class Continuity:
         self._plan, self.account = plan, self._accounted(plan, way, link)
         return way, plan
 
-    def _take_up(self, plan: Plan) -> None:
-        """Settles how the model comes to give the reply that it owes: exactly one thing asks for it.
-
-        Where what it answers is heard or read again, that does. What the caller heard of a cut reply is told before it then,
-        where the model can be told something without answering that.
-        """
-        cut, way = self.conversation.replies.cut, self._settings.on_cut_reply
-        asked = self.spoken_since(plan.start) or any(self._will_be_answered(send.item) for send in self.outbox.waiting)
-        self._asks_for, self.preface = "owed" if self.conversation.reply_owed and not asked else "", ()
-        if cut is None:
-            return
-        if way == "leave" or self.spoken_since(cut.heard):  # nobody waits for the rest of it
-            self.conversation.replies.cut = None
-            self._asks_for = "" if way == "leave" else self._asks_for
-            return
-        told = way == "continue" and (not asked or self.silent_context)
-        cut.crossing = "continues" if told else "again"
-        if not asked:
-            self._asks_for = "rest" if told else "again"
-        elif told:
-            self.preface = (Turn(role="user", text=self._settings.wording.told.replace("{heard}", cut.told)),)
+    def _settle_reply(self, start: int) -> None:
+        cut = self.conversation.replies.cut
+        self.asking.settle(
+            owed=self.conversation.reply_owed,
+            asked=self.spoken_since(start) or any(self._will_be_answered(send.item) for send in self.outbox.waiting),
+            moved_on=cut is not None and self.spoken_since(cut.heard),
+            silent=self.silent_context,
+        )
 
     def _tell_again(self, retold: Retold | None, *, now: float) -> None:
         """Settles in which form a link is told what was answered after the snapshot that it resumes.
@@ -387,26 +375,8 @@ class Continuity:
         if retold is None or not retold.said or not (self.silent_context or retold.by_user):
             return
         turns, _ = bounded(in_words(retold.said), room(self._settings.history_tokens, most=self._most), summary=self.summary)
-        if not self.silent_context:
-            told = " ".join(f'{"You" if turn.role == "model" else "The caller"} said: "{turn.text}"' for turn in turns)
-            turns = (Turn(role="user", text=self._settings.wording.over.replace("{said}", told)),)
-        self.preface = turns + self.preface
+        self.asking.tell(turns, silent=self.silent_context)
         self._retold_by = now
-
-    def prompt(self) -> str:
-        """Returns what the model is to be asked for, now that all else was sent; "": nothing is to be asked for."""
-        replies, wording = self.conversation.replies, self._settings.wording
-        cut, asks_for = replies.cut, self._asks_for
-        self._asks_for = ""
-        match asks_for:
-            case "rest" if cut is not None:
-                return wording.go_on.replace("{heard}", cut.told)
-            case "again" if cut is not None:
-                return cut.request or wording.again
-            case "owed":
-                return replies.requested or wording.owed or ""
-            case _:
-                return ""
 
     def _will_be_answered(self, item: Item) -> bool:
         """Says whether the model answers an item that a new link is given; a tool's answer is told in words there."""
@@ -436,11 +406,20 @@ class Continuity:
         self.conversation.not_said_again(self.journal.first_speech(self.journal.heard, preroll=0.0))
         self._unreported = Account() if reported else self._so_far()
         self._cut = cut or (self._cut and not reported)
-        if self._settings.on_cut_reply == "leave" and (left := self.conversation.replies.cut) is not None:
-            self._answered = max(self._answered, left.heard)
-            self.conversation.reply_owed = False
-            self._reply_over()
+        if cut and (left := self.conversation.replies.cut) is not None:
+            self._reply_cut(left)
         self._replied = None
+
+    def _reply_cut(self, cut: Cut) -> None:
+        match self._settings.on_cut_reply:
+            case "continue":  # so what it answers is told, where that can be done, and heard again only where it cannot
+                self._reply_over()
+            case "leave":
+                self._reply_over()
+                self._answered = max(self._answered, cut.heard)
+                self.conversation.reply_owed = False
+            case "again":
+                pass
 
     def overflowed(self) -> float:
         """Goes on where the journal begins, if what was to be sent next has been dropped at its bound.
@@ -482,17 +461,9 @@ class Continuity:
             told_ms=ms(plan.told, rate),
             known_position=plan.known,
             replay_position=plan.start,
-            reply=self._became(),
+            reply=self.asking.became(cut=self._cut),
             tools=self.conversation.ledger.unknown_to(link),
         )
-
-    def _became(self) -> Crossed:
-        """Says what became of the reply in flight."""
-        replies = self.conversation.replies
-        if replies.cut is not None and replies.cut.crossing:
-            return "continued" if replies.cut.crossing == "continues" else "again"
-        owed = self._asks_for == "owed" and (replies.requested or self._settings.wording.owed)
-        return "owed" if owed else "cut" if self._cut else "none"
 
 
 def _asks(item: Item) -> bool:

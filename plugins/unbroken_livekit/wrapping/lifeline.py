@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from livekit.agents import llm
-from livekit.agents.telemetry import trace_types, tracer
+from livekit.agents.telemetry import tracer
 from opentelemetry import trace
 
 from unbroken.config import Settings
@@ -20,6 +19,13 @@ from unbroken_livekit.wrapping.closures import closure_of, platform_of
 from unbroken_livekit.wrapping.supervision import Dial, Judged, Supervision
 
 __all__ = ["Host", "Lifeline"]
+
+
+_LABEL: Final = "lk.fallback.label"
+_INDEX: Final = "lk.fallback.index"
+_RECOVERY: Final = "lk.fallback.recovery"
+_RETRIES: Final = "lk.retry_count"
+"""LiveKit's own names of the attributes; livekit-agents 1.7 has no constants for them."""
 
 
 class Host(Protocol):
@@ -212,10 +218,10 @@ class Lifeline:
         if self._span is not None:
             self._span.set_attributes(
                 {
-                    trace_types.ATTR_FALLBACK_LABEL: self._names[child.target],
-                    trace_types.ATTR_FALLBACK_INDEX: child.target,
-                    trace_types.ATTR_FALLBACK_RECOVERY: True,
-                    trace_types.ATTR_RETRY_COUNT: tries,
+                    _LABEL: self._names[child.target],
+                    _INDEX: child.target,
+                    _RECOVERY: True,
+                    _RETRIES: tries,
                 }
             )
             self._span.end()
@@ -226,8 +232,8 @@ class Lifeline:
         end: End = child.ended.result()
         now, name = self._now, self._names[child.target]
         if self._span is None:
-            self._span = tracer.start_span("realtime_fallback", start_time=time.time_ns())
-            self._span.set_attributes({trace_types.ATTR_FALLBACK_RECOVERY: False})
+            self._span = tracer.start_span("realtime_fallback")
+            self._span.set_attributes({_RECOVERY: False})
         closure = closure_of(
             end.error,
             cause=end.cause,

@@ -113,6 +113,7 @@ class Link:
         self._closing: Cause | None = None
         self._closed_by_us = False
         self._reported = False
+        self._superseded = False
         self._useless_for: float | None = None
         self._began = anyio.current_time()
         self._marks: list[tuple[str, float]] = [("credential", self._began)]
@@ -199,6 +200,7 @@ class Link:
             False: the setup has been sent, or is about to be, or the link has ended.
         """
         if self._connection is not None or self._spare is not None or not self.open:
+            self._superseded = True
             return False
         self.provider = provider
         return True
@@ -281,6 +283,8 @@ class Link:
         self._reported = True
         self.open = False
         now, profile = anyio.current_time(), self.provider.profile
+        if self._superseded and self.phase == "setup" and ending.cause is None:  # refused is what nobody wants any more
+            ending = Ending(cause="update", reason=ending.describe(), sent_by_us=True, confirmed=ending.confirmed)
         ending = msgspec.structs.replace(ending, reason=without(ending.reason, self._secrets))
         facts = Facts(
             closed_by_us=self._closed_by_us,

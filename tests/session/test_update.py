@@ -298,3 +298,25 @@ async def test_an_outage_before_the_quiet_moment_makes_the_handover_unneeded(mon
             session.send_audio(quiet(1000))
             await anyio.sleep(30)
             assert [call.config for call in it.calls] == ["first", "second"]
+
+
+@pytest.mark.parametrize("delay", [0.1, 1.0])
+async def test_a_refusal_of_what_has_been_replaced_is_not_the_end(delay: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuses(call: Call) -> None:
+        await anyio.sleep(0.5)
+        if call.config == "first":
+            call.socket.close(1007, "Invalid argument: the voice is not known.")
+        await answers(call)
+
+    async with stage(one=[refuses]) as it:
+        put_on(it, RESUMES, monkeypatch)
+        async with unbroken.Runtime(transport=it.transport) as runtime:
+            session = runtime.open(it.target(), config="first")
+            await anyio.sleep(delay)
+            if delay < 0.5:
+                await session.update("second")
+                await until(session, unbroken.Connected)
+                assert [call.config for call in it.calls] == ["first", "second"]
+            else:
+                with pytest.raises(unbroken.SessionEscalated):
+                    await until(session, unbroken.Connected)

@@ -90,7 +90,7 @@ async def test_a_strike_is_timed_where_it_struck() -> None:
     assert row.at is not None
     assert row.at > 2.5
     assert row.link == 1
-    assert recovered(row).reply == "again"
+    assert recovered(row).reply == "continued"
     assert report.replies.cut == 1
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any, cast
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -315,3 +317,27 @@ class Links(RuleBasedStateMachine):
 
 TestLinks = Links.TestCase
 TestLinks.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+
+
+@pytest.mark.parametrize(
+    ("marks", "position", "left"),
+    [
+        ("start0 end5", 10, ""),
+        ("start0 end5", 5, ""),
+        ("start0 end5", 4, "start0 end5"),
+        ("start0", 10, "start0"),
+        ("end5", 10, "end5"),
+        ("start0 end5 start5", 10, "start5"),
+        ("start0 end5 start7 end20", 10, "start7 end20"),
+        ("stream_end3 start5", 10, "stream_end3 start5"),
+        ("start0 stream_end3 end5", 10, ""),
+    ],
+)
+def test_marks_of_a_turn_without_any_audio_are_forgotten(marks: str, position: int, left: str) -> None:
+    outbox = Outbox()
+    for mark in marks.split():
+        kind = mark.rstrip("0123456789")
+        outbox.put(ActivityMark(mark=cast("Any", kind)), int(mark.removeprefix(kind)))
+    outbox.drop_empty_turns(position)
+    found = [(send.item, send.position) for send in outbox.waiting]
+    assert " ".join(f"{item.mark}{at}" for item, at in found if isinstance(item, ActivityMark)) == left

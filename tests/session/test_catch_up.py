@@ -175,3 +175,23 @@ async def test_an_open_turn_that_the_application_marks_is_opened_again_first(
         assert [mark["mark"] for mark in it.calls[1].other] == ["start", "end"]
         assert (came[0], came[-1]) == ("mark", "mark")
         assert bytes(it.calls[1].heard) == speech(1500)
+
+
+async def test_a_marked_turn_of_which_nothing_can_be_replayed_is_not_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(call: Call) -> None:
+        await anyio.sleep(4.5)
+        await greet(call)
+
+    settings = Settings(audio_max_age=2.0)
+    async with stage(one=[away]) as it, talk(it, monkeypatch=monkeypatch, settings=settings) as session:
+        session.send_activity("start")
+        await speak(session, speech(1000))
+        session.send_activity("end")
+        await speak(session, quiet(2000))
+        session.send_activity("start")
+        await speak(session, speech(1000))
+        session.send_activity("end")
+        await until(session, unbroken.Connected)
+        await anyio.sleep(2)
+        assert [mark["mark"] for mark in it.calls[0].other] == ["start", "end"]
+        assert bytes(it.calls[0].heard).strip(b"\0") == speech(1000).strip(b"\0")

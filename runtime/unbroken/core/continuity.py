@@ -394,6 +394,7 @@ class Continuity:
                 self.outbox.put(mark, position)
         if opened is not None and all(send.position > plan.start or send.item != opened for send in waiting):
             self.outbox.put(opened, plan.start)
+        self.outbox.drop_empty_turns(plan.start)
 
     def lost(self, *, reported: bool, cut: bool) -> None:
         """The current link is over.

@@ -209,6 +209,26 @@ class Outbox:
             self._waiting = [entry for entry in items if entry[1] > seq and entry[1] not in held]
             self._sent = [entry for entry in items if entry[1] <= seq or entry[1] in held]
 
+    def drop_empty_turns(self, position: int) -> None:
+        """Forgets the marks of turns of which no audio will be sent: it is lost, or crossed in words.
+
+        Args:
+            position: from there on audio is sent.
+        """
+        turn: list[int] = []
+        empty: set[int] = set()
+        for at, seq, item in self._waiting:
+            if at > position or not isinstance(item, ActivityMark):
+                continue
+            if item.mark == "start":
+                turn = [seq]
+            elif turn:
+                turn.append(seq)
+            if item.mark == "end":
+                empty.update(turn)
+                turn = []
+        self._waiting = [entry for entry in self._waiting if entry[1] not in empty]
+
     def settle(self, seq: int) -> None:
         """Sent items up to ``seq`` are held by whatever context survives; they are forgotten. What waits stays."""
         if self._sent:

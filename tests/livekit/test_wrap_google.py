@@ -18,7 +18,7 @@ from unbroken_gemini.testing import Behaviour, Call, Reply, simulated
 pytest.importorskip("livekit.plugins.google", reason="install the dependency group `test` for LiveKit's google plugin")
 
 from livekit import rtc
-from livekit.agents import Agent, AgentSession, function_tool, llm
+from livekit.agents import Agent, AgentSession, CloseReason, function_tool, llm
 from livekit.agents.voice import io
 from livekit.plugins import google
 
@@ -142,6 +142,24 @@ async def test_what_the_user_said_unanswered_reaches_the_backup_whole() -> None:
         assert report.turns == 1
         assert report.speech_ms >= 900
         assert report.lost_speech_ms == 0
+
+
+async def test_a_call_that_nobody_serves_ends_when_patience_is_over_with_the_story_and_advice() -> None:
+    async with simulated(faults=["http-401@upgradex*"]) as a, simulated(faults=["down"]) as b, asyncio.timeout(30):
+        model = wrap([model_of(a), model_of(b)], patience=2.0)
+        session = AgentSession[None](llm=model)
+        errors: list[Any] = []
+        session.on("error", lambda event: errors.append(event.error))
+        closed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        session.on("close", closed.set_result)
+        await session.start(Agent(instructions="Greet."))
+        handle = session.generate_reply(instructions="Say good morning.")
+        await handle
+        assert isinstance(handle.exception(), llm.RealtimeError)
+        assert (await closed).reason == CloseReason.ERROR
+        assert [error.recoverable for error in errors].index(False) == len(errors) - 1
+        assert "Advice: " in str(errors[-1].error) or "patience" in str(errors[-1].error)
+        await model.aclose()
 
 
 class Cashier(Agent):

@@ -11,6 +11,9 @@ import pytest
 from google.genai.errors import APIError as GoogleError
 from livekit.agents import APIConnectionError, APIError, APIStatusError, llm
 from tests.livekit.scripted_models import ScriptedModel, frame
+from websockets.datastructures import Headers
+from websockets.exceptions import InvalidStatus
+from websockets.http11 import Response
 
 from unbroken.config import Deadlines
 from unbroken.decisions import Facts
@@ -60,6 +63,12 @@ def test_a_refused_handshake_is_no_end_of_a_live_session() -> None:
         after(APIConnectionError(), error), phase="setup", platform="openai", model="m", age=0.1, facts=Facts()
     )
     assert (closure.phase, closure.ending.http_status) == ("upgrade", 403)
+
+
+def test_a_refusal_says_how_long_to_wait() -> None:
+    refused = InvalidStatus(Response(503, "Service Unavailable", Headers({"Retry-After": "7"})))
+    closure = closure_of(refused, phase="setup", platform="gemini", model="m", age=0.1, facts=Facts())
+    assert (closure.phase, closure.ending.http_status, closure.ending.retry_after) == ("upgrade", 503, 7.0)
 
 
 def test_a_chain_of_errors_that_bites_its_tail_is_read_once() -> None:

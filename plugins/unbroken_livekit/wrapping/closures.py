@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from typing import Any, Final, cast
 
 import aiohttp
 
 from unbroken.decisions import Cause, Closure, Ending, Facts, Phase
+from unbroken.transports.failures import UNREACHABLE, dial_failure, retry_after
 
 __all__ = ["closure_of", "platform_of"]
 
@@ -67,7 +69,7 @@ def _ending(error: BaseException | None) -> Ending:
     for one in chain:
         status, code = _numbers(one)
         if status is not None or code is not None:
-            return Ending(http_status=status, code=code, reason=words)
+            return Ending(http_status=status, code=code, reason=words, retry_after=_retry_after(one))
     for one in chain:
         if (cause := _cause(one)) is not None:
             return Ending(cause=cause, reason=words, confirmed=cause != "dial_deadline")
@@ -105,6 +107,7 @@ def _numbers(error: BaseException) -> tuple[int | None, int | None]:
     for value in (
         getattr(error, "status_code", None),
         getattr(error, "status", None),
+        getattr(getattr(error, "response", None), "status_code", None),
         getattr(received, "code", None),
         getattr(error, "code", None),
     ):
@@ -115,25 +118,24 @@ def _numbers(error: BaseException) -> tuple[int | None, int | None]:
     return None, None
 
 
+def _retry_after(error: BaseException) -> float | None:
+    """Returns the seconds that a refusal asks to wait; None: it does not ask."""
+    headers: Any = getattr(getattr(error, "response", error), "headers", None)
+    said = headers.get("Retry-After") if headers else None
+    return retry_after(said, now=time.time()) if isinstance(said, str) else None
+
+
 def _cause(error: BaseException) -> Cause | None:
     if getattr(error, "code", None) == 1006:
         return "eof"
     match error:
-        case socket.gaierror() | aiohttp.ClientConnectorDNSError():
+        case aiohttp.ClientConnectorDNSError():
             return "dns"
-        case ssl.SSLError():
-            return "tls"
-        case ConnectionRefusedError():
-            return "refused"
-        case ConnectionResetError() | BrokenPipeError():
-            return "reset"
         case TimeoutError():
             return "dial_deadline"
-        case OSError() if error.errno in _UNREACHABLE:
+        case ConnectionError() | socket.gaierror() | ssl.SSLError():
+            return dial_failure(error).cause
+        case OSError(errno=number) if number in UNREACHABLE:
             return "unreachable"
         case _:
             return None
-
-
-_UNREACHABLE: Final = (101, 113)
-"""ENETUNREACH and EHOSTUNREACH on Linux."""

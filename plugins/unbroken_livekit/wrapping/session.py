@@ -14,7 +14,7 @@ from livekit.agents.utils import is_given
 
 from unbroken_livekit.log import logger
 from unbroken_livekit.wrapping.calls import Calls, Known
-from unbroken_livekit.wrapping.child import Child, stop
+from unbroken_livekit.wrapping.child import SETTLE, Child, stop
 from unbroken_livekit.wrapping.context import Conversation, Diff
 from unbroken_livekit.wrapping.journal import AudioJournal
 from unbroken_livekit.wrapping.lifeline import Lifeline
@@ -433,10 +433,13 @@ class WrappedSession(llm.RealtimeSession[Any]):
         self._tell("session_reconnected", llm.RealtimeSessionReconnectedEvent())
 
     def given_up(self, why: str) -> None:
-        """No child will follow: LiveKit is told, and closes its session."""
+        """No child will follow: LiveKit is told, and closes its session.
+
+        Those who wait for a reply are told a moment before, because a session that closes drops their errors.
+        """
         self._over = True
         self._speech.give_up(why)
-        self._model.report(self, why)
+        asyncio.get_running_loop().call_later(SETTLE, self._model.report, self, why)
 
     # -- odds and ends ----------------------------------------------------------------------------------------------------
 

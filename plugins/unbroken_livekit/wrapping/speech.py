@@ -229,7 +229,9 @@ class Speech:
         try:
             await asyncio.gather(reply.text_from(generation, message), reply.audio_from(generation, message))
             child.watch.piece(None)
-            if not await child.settle():
+            if (
+                not reply.called and not await child.settle()
+            ):  # one with a call is not gone on with, and its tool runs already
                 return False
         finally:
             await stop([modalities])

@@ -87,9 +87,10 @@ class Shown:
     def _message(self, event: ProviderMessage) -> types.LiveServerMessage | None:
         message = sdk.server_message(event.data, vertex=event.platform == "vertex")
         if message.setup_complete is not None:
-            self.setup = message.setup_complete
-        message.setup_complete = message.go_away = None
-        if not self._handles:
+            self.setup, message.setup_complete = message.setup_complete, None
+        if message.go_away is not None:
+            message.go_away = None
+        if message.session_resumption_update is not None and not self._handles:
             message.session_resumption_update = None
         if message.tool_call is not None:
             message.tool_call = self._tool_call(message.tool_call)

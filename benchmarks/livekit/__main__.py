@@ -51,7 +51,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--contenders", nargs="*", choices=CONTENDERS, default=CONTENDERS, help="only these")
     parser.add_argument("--scenarios", nargs="*", help="only these rows")
     parser.add_argument("--model", default=MODEL, help="the model that everybody asks for (default: %(default)s)")
-    parser.add_argument("--at-once", type=int, default=6, help="calls at once in each process (default: %(default)s)")
+    parser.add_argument("--at-once", type=int, default=8, help="calls at once in each process (default: %(default)s)")
     parser.add_argument("--processes", type=int, default=2, help="(default: %(default)s)")
     parser.add_argument("--out", type=Path, help="where all figures are stored, as JSON")
     parser.add_argument("--read", type=Path, help="measures nothing, and reads such a file")
@@ -70,7 +70,7 @@ def _measured(given: argparse.Namespace) -> Page:
     contenders = {name: load(name) for name in given.contenders}
     costs: list[Cost] = []
     if not given.quick and not given.scenarios:
-        costs = costs_of([name for name in ("google", "unbroken") if name in contenders], model=given.model, rounds=3)
+        costs = costs_of([name for name in ("google", "unbroken") if name in contenders], model=given.model, rounds=2)
     return Page(
         made=datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
         versions={"Python": platform.python_version()} | {name: version(name) for name in PACKAGES},

@@ -20,7 +20,7 @@ from unbroken_gemini.testing.voice import pieces
 if TYPE_CHECKING:
     from benchmarks.livekit.call import Events
 
-__all__ = ["Outcome", "outcome", "words_in"]
+__all__ = ["Outcome", "outcome", "silence_in", "words_in"]
 
 SAMPLES_PER_MS = 16
 
@@ -40,7 +40,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         owed: replies that were owed whole.
         finished: how many of them the caller heard to the last word.
         cut: how many of them the caller heard the beginning of, and never the end.
-        heard: each word that the caller heard, with the second of the call at which it ended.
+        heard: each word of which the caller heard half, with the second of the call at which that was.
         words_repeated: words that the caller heard twice.
         lost_ms: of the caller's speech, what the model that serves in the end knows in no form.
         told_ms: of the caller's speech, what it knows as a transcript only.
@@ -96,10 +96,10 @@ def outcome(
     owed = [turn for turn in conversation.turns if not turn.interrupted]
     finished = [turn for turn in owed if all(word in words for word in turn.answer.split())]
     last = conversation.turns[-1]
-    silence, to_the_end = _silence(conversation, heard, words)
+    silence, to_the_end = silence_in(conversation, heard)
     survivor = max((primary, backup), key=_live_since)
     report = survivor.report(upto=round(conversation.end * 1000) * SAMPLES_PER_MS)
-    is_open = events.closed is None and not events.raised
+    is_open = events.closed is None
     assert isinstance(survivor.simulator, CallModel)
     return Outcome(
         contender=contender.NAME,
@@ -128,7 +128,8 @@ def outcome(
 
 
 def words_in(conversation: Conversation, heard: Heard) -> dict[str, list[float]]:
-    """Returns when each word of the answers was heard to its end, by the sound of it.
+    """Returns when each word of the answers was heard, by half of its sound: where a reply was cut and goes on, the caller
+    heard a part of a word only.
 
     Args:
         conversation: whose words.
@@ -138,7 +139,7 @@ def words_in(conversation: Conversation, heard: Heard) -> dict[str, list[float]]
     all_of_it = b"".join(pcm for _, pcm in heard)
     for word in (word for turn in conversation.turns for word in turn.answer.split()):
         sound = b"".join(piece.pcm for piece in pieces(word, word_time=WORD))
-        sound = sound[: round(len(sound) * 0.8) // 2 * 2]  # its end is a pause
+        sound = sound[: len(sound) // 4 * 2]
         at = all_of_it.find(sound)  # across stretches: a pause within a word leaves it a word
         while at >= 0:
             at += len(sound)
@@ -156,8 +157,14 @@ def _time_of(offset: int, heard: Heard) -> float:
     raise ValueError("the offset is behind the end")
 
 
-def _silence(conversation: Conversation, heard: Heard, words: dict[str, list[float]]) -> tuple[float, bool]:
-    """Returns the longest stretch in which an answer was owed and nothing was heard, and whether it lasted to the end."""
+def silence_in(conversation: Conversation, heard: Heard) -> tuple[float, bool]:
+    """Returns the longest stretch in which an answer was owed and nothing was heard, and whether it lasted to the end.
+
+    Args:
+        conversation: what was said.
+        heard: stretches as when they began, in seconds of the call, and s16le PCM at 24 kHz.
+    """
+    words = words_in(conversation, heard)
     sounds = [(at, at + len(pcm) / 2 / OUT_RATE) for at, pcm in heard]
     longest, to_the_end = 0.0, False
     for turn in conversation.turns:

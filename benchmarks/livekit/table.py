@@ -122,7 +122,8 @@ def _silence(outcome: Outcome) -> str:
 def _figures(page: Page) -> list[str]:
     heads = (
         "scenario | contender | silent s | replies finished | cut | words twice | speech lost ms | as text ms"
-        " | audio twice ms | tool runs | result known | session open | answers at the end | connections | errors told | loop late ms"
+        " | audio twice ms | tool runs | result known | session open | answers at the end | connections"
+        " | errors told | loop late ms"
     )
     lines = [f"| {heads} |", "| --- " * (heads.count("|") + 1) + "|"]
     for o in page.outcomes:
@@ -142,7 +143,7 @@ def _figures(page: Page) -> list[str]:
             _yes(o.open) if o.closed is None else f"no, from {o.closed:.1f} s",
             _yes(o.alive),
             f"{o.connections[0]} + {o.connections[1]}",
-            len(o.errors) if not o.raised else f"raised {o.raised.split(':')[0]}",
+            f"{len(o.errors)}" + (f"; {o.raised}" if o.raised else ""),
             late,
         )
         lines.append("| " + " | ".join(map(str, values)) + " |")

@@ -8,10 +8,11 @@ from livekit.agents import llm
 from unbroken.testing.service import SimulatedService
 
 NAME = "fallback adapter"
-WHAT = "llm.RealtimeModelFallbackAdapter with its defaults over two tuned google models"
+WHAT = "llm.RealtimeModelFallbackAdapter over two tuned google models, which try once more before it moves on"
 BACKUP = True
 
 
 def model(name: str, primary: SimulatedService, backup: SimulatedService) -> llm.RealtimeModel:
     """Makes the realtime model."""
-    return llm.RealtimeModelFallbackAdapter([tuned(name, primary, key="primary"), tuned(name, backup, key="backup")])
+    models = [tuned(name, place, key=key, retries=1) for place, key in ((primary, "primary"), (backup, "backup"))]
+    return llm.RealtimeModelFallbackAdapter(models)

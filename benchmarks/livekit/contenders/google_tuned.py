@@ -22,12 +22,12 @@ def model(name: str, primary: SimulatedService, backup: SimulatedService) -> llm
     return tuned(name, primary, key="primary")
 
 
-def tuned(name: str, service: SimulatedService, *, key: str) -> llm.RealtimeModel:
-    """Makes a tuned model for one service."""
+def tuned(name: str, service: SimulatedService, *, key: str, retries: int = 10) -> llm.RealtimeModel:
+    """Makes a tuned model for one service; with a second model behind it, fewer retries are better."""
     return google.realtime.RealtimeModel(
         model=name,
         api_key=key,
         http_options=options(service, ping_interval=2, ping_timeout=2, close_timeout=0.5, open_timeout=3),
-        conn_options=APIConnectOptions(max_retry=10, retry_interval=1.0),
+        conn_options=APIConnectOptions(max_retry=retries, retry_interval=1.0),
         context_window_compression=types.ContextWindowCompressionConfig(sliding_window=types.SlidingWindow()),
     )

@@ -6,10 +6,10 @@ from benchmarks.livekit.contenders.google_tuned import tuned
 from livekit.agents import llm
 
 from unbroken.testing.service import SimulatedService
-from unbroken_livekit.wrapping import wrap
+from unbroken_livekit import wrap
 
 NAME = "unbroken.wrap"
-WHAT = "unbroken_livekit.wrapping.wrap with its defaults over two tuned google models"
+WHAT = "unbroken_livekit.wrap with its defaults over two tuned google models"
 BACKUP = True
 
 

@@ -374,6 +374,8 @@ async def test_a_request_that_nobody_wants_any_more_is_taken_back() -> None:
         pending.cancel()
         await asyncio.sleep(0.01)
         assert call.first.last.asked[0][1].cancelled()
+        await asyncio.sleep(30.0)
+        assert len(call.first.sessions) == 1  # nothing is owed any more
         call.first.last.fail()
         await asyncio.sleep(1.0)
         assert (call.first.sessions[1:] + call.second.sessions)[0].asked == []

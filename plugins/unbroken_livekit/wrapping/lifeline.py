@@ -160,6 +160,7 @@ class Lifeline:
             self.child = None
             child.welcomed = False
             child.end(now=self._now)
+            child.leave()
             self._closed_by(asyncio.create_task(child.close(), name="unbroken_close_child"))
         await self._host.lost(child)
         return child

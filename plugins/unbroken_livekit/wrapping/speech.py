@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 from livekit.agents import llm
 
@@ -14,7 +13,7 @@ from unbroken_livekit.wrapping.calls import Calls, Known
 from unbroken_livekit.wrapping.child import SETTLE, Child, stop
 from unbroken_livekit.wrapping.context import Conversation
 from unbroken_livekit.wrapping.replies import Part, Reply
-from unbroken_livekit.wrapping.requests import Request, Script
+from unbroken_livekit.wrapping.requests import Request
 
 __all__ = ["Speech"]
 
@@ -82,10 +81,6 @@ class Speech:
         self._ask_next()
         return request.future
 
-    def wanted(self, *, options: dict[str, Any] | None = None, say: str | Script | None = None) -> Request:
-        """Makes a request of the application's."""
-        return Request(options=options, say=say)
-
     def _ask_next(self) -> None:
         child = self._child
         if child is None or child.over or any(request.at is not None for request in self._requests):
@@ -96,7 +91,7 @@ class Speech:
         try:
             asked = request.ask(child.session, child=child.number)
         except Exception as error:  # because the plugin's own code runs, and a request that it refuses is only refused
-            self._settle(request, error, late=False)
+            self._refused(request, error)
             return
         child.watch.asked(self._now)
         at = self._now
@@ -135,9 +130,9 @@ class Speech:
             request.at = None
             child.end(now=self._now, cause="reply_deadline")
         else:
-            self._settle(request, error, late=late)
+            self._refused(request, error)
 
-    def _settle(self, request: Request, error: BaseException | None, *, late: bool) -> None:
+    def _refused(self, request: Request, error: BaseException | None) -> None:
         """A child refuses a request, and lives."""
         self._drop(request)
         if request.continues is not None:
@@ -145,17 +140,22 @@ class Speech:
             self._complete(request.continues)
         code = getattr(error, "code", None)
         request.refuse(str(error) if error is not None else "another request took its place", code=code)
-        if not late:
-            asyncio.get_running_loop().call_soon(self._ask_next)
 
     def _let_go(self, request: Request) -> None:
         """The application has its reply, or wants none."""
         if request.future.cancelled():
-            if request.at is not None and not request.at.done():
-                request.at.cancel()
-            self._drop(request)
+            self._take_back(request)
+
+    def _take_back(self, request: Request) -> None:
+        """Nobody wants this reply any more, and the child that was asked for it is told so."""
+        asked = request.at
+        self._drop(request)
+        if asked is not None and not asked.done():
+            asked.cancel()
 
     def _drop(self, request: Request) -> None:
+        if request.at is not None and self._child is not None:
+            self._child.watch.asked(None)
         request.at = None
         if request in self._requests:
             self._requests.remove(request)
@@ -229,9 +229,8 @@ class Speech:
         try:
             await asyncio.gather(reply.text_from(generation, message), reply.audio_from(generation, message))
             child.watch.piece(None)
-            if (
-                not reply.called and not await child.settle()
-            ):  # one with a call is not gone on with, and its tool runs already
+            # one with a call is not gone on with, and what waits for its end is the tool's result
+            if not reply.called and not await child.settle():
                 return False
         finally:
             await stop([modalities])
@@ -273,10 +272,7 @@ class Speech:
         for reply in self._replies:
             reply.interrupted = True
         for request in [request for request in self._requests if request.continues is not None]:
-            asked = request.at
-            self._drop(request)
-            if asked is not None and not asked.done():
-                asked.cancel()
+            self._take_back(request)
             assert request.continues is not None
             self._complete(request.continues)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import cast
 
 from unbroken.core.history_bound import Summary
 from unbroken.events import Turn
@@ -32,7 +33,7 @@ class GuardedSummary:
     def __call__(self, turns: Sequence[Turn]) -> str:
         """Returns the summary of some turns; "": there is none."""
         try:
-            text: object = self._summary(turns)
+            text = cast("object", self._summary(turns))
         except Exception as failed:  # because the application's function must not end its session in an outage
             self._say(f"failed with {type(failed).__name__}")
             return ""

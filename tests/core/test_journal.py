@@ -334,6 +334,19 @@ def test_a_replay_begins_at_a_pause_where_there_is_one_soon(age: float, start: f
     assert line.plan(known=0, max_age=age).start == pytest.approx(seconds(start), abs=FRAME)
 
 
+def test_what_is_told_beside_an_exact_snapshot_leaves_nothing_uncertain() -> None:
+    line = Line()
+    line.journal.begin_link(1, 0)
+    for message in range(1, 101):
+        line.journal.sent_index(message, line.say(0.02))
+    exact = line.journal.snapshot(50)
+    told = seconds(0.5)
+    plans = [
+        line.journal.plan(known=exact + more, carry="handle", now=line.now, max_age=10.0, told=told) for more in (told, 0)
+    ]
+    assert [(plan.replayed, plan.uncertain > 0) for plan in plans] == [(seconds(0.5), False), (seconds(1.0), True)]
+
+
 def test_silence_alone_is_not_replayed() -> None:
     line = Line()
     line.pause(5.0, sent=False)

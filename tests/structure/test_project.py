@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def commands(text: str) -> list[str]:
-    return re.findall(r"^python3 -m pip .*$", text, re.MULTILINE)
+    return re.findall(r"^ *(python3 -m pip .*)$", text, re.MULTILINE)
 
 
 def test_ci_runs_the_commands_of_the_readme() -> None:

@@ -20,6 +20,7 @@ import unbroken_gemini
 from unbroken.config import Target
 from unbroken.testing import virtual
 from unbroken.testing.service import SimulatedService
+from unbroken_gemini import sdk
 from unbroken_gemini.live import LiveRefused, LiveSession
 from unbroken_gemini.testing import Behaviour, Call, Reply, simulated
 
@@ -157,10 +158,10 @@ def answer(**more: Any) -> dict[str, Any]:
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     (
         "send_realtime_input",
-        {"audio": {"data": b"\0\0", "mime_type": "audio/pcm;rate=24000"}},
-        r"media as 'audio/pcm;rate=24000': this session takes audio/pcm;rate=16000 \(s16le mono\), and images",
+        {"audio": {"data": b"\0\0", "mime_type": "audio/pcm;rate=fast"}},
+        r"media as 'audio/pcm;rate=fast': a session takes audio/pcm;rate=16000 \(s16le mono\), and images",
     ),
-    ("send_realtime_input", {"audio": {"data": b"RIFF", "mime_type": "audio/wav"}}, "media as 'audio/wav': this session"),
+    ("send_realtime_input", {"audio": {"data": b"RIFF", "mime_type": "audio/wav"}}, "media as 'audio/wav': a session takes"),
     ("send_realtime_input", {"text": ""}, "text='' says nothing; leave it out"),
     (
         "send_client_content",
@@ -398,6 +399,38 @@ async def test_vertex_takes_an_answer_without_an_id() -> None:
                     await session.send_tool_response(function_responses={"name": "weather", "response": {"sky": "blue"}})
             assert words(said) == "Sunny."
             assert [call.answers for call in service.report().calls] == [1]
+
+
+@pytest.mark.parametrize("rate", [8_000, 24_000, 48_000])
+async def test_audio_of_any_rate_is_heard_at_the_sessions(rate: int) -> None:
+    async with serving(replies=["I heard you."]) as service, live_on(service) as session:
+        said = b"\x10\x20" * rate + bytes(2 * rate)  # a second of something, a second of nothing
+        for start in range(0, len(said), rate // 5):
+            blob = types.Blob(data=said[start : start + rate // 5], mime_type=f"audio/pcm;rate={rate}")
+            await session.send_realtime_input(audio=blob)
+            await asyncio.sleep(0.1)
+        assert words(await turn(session)) == "I heard you."
+        assert abs(service.report().unstamped_ms - 2000) < 100
+
+
+async def test_another_rate_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "soxr", None)
+    async with serving() as service, live_on(service) as session:
+        with pytest.raises(ValueError, match=r"audio at 8000 Hz needs the package 'soxr'.*unbroken\[audio\]"):
+            await session.send_realtime_input(audio=types.Blob(data=bytes(320), mime_type="audio/pcm;rate=8000"))
+
+
+@pytest.mark.parametrize(("arguments", "goes"), [({}, True), ({"proxy": None}, False)])
+def test_a_clients_word_on_proxies_holds(arguments: dict[str, Any], goes: bool) -> None:
+    options = types.HttpOptions(client_args={"verify": TLS}, async_client_args={"ssl": TLS} | arguments)
+    assert sdk.proxied(genai.Client(api_key="any", http_options=options)) is goes
+
+
+async def test_a_clients_own_proxy_is_refused() -> None:
+    options = types.HttpOptions(client_args={"verify": TLS}, async_client_args={"ssl": TLS, "proxy": "http://127.0.0.1:9"})
+    with pytest.raises(LiveRefused, match="name it by HTTPS_PROXY in the environment instead"):
+        async with unbroken_gemini.live_connect(genai.Client(api_key="any", http_options=options), model=MODEL):
+            pass
 
 
 @pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")

@@ -15,9 +15,15 @@ __all__ = ["Image", "Saying", "Speech", "content", "history", "realtime", "resul
 
 
 class Speech(msgspec.Struct, frozen=True):
-    """A piece of the user's audio: s16le mono PCM at the session's rate."""
+    """A piece of the user's audio.
+
+    Attributes:
+        pcm: s16le mono PCM.
+        rate: samples per second.
+    """
 
     pcm: bytes
+    rate: int
 
 
 class Image(msgspec.Struct, frozen=True):
@@ -36,7 +42,7 @@ def realtime(given: Mapping[str, Any], *, rate: int) -> list[Saying]:
 
     Args:
         given: what `unbroken_gemini.sdk.realtime_input` made of it.
-        rate: samples per second that the session takes.
+        rate: samples per second of audio whose MIME type does not say it.
 
     Raises:
         LiveRefused: audio in another form than the session takes, or a text without text.
@@ -129,11 +135,19 @@ def _media(blob: types.Blob, *, rate: int) -> Saying:
     data = blob.data or b""
     if kind.startswith("image/"):
         return Image(data, kind)
-    if kind not in ("audio/pcm", "audio/l16") or f"rate={rate}" not in (parameters or [f"rate={rate}"]):
+    if kind not in ("audio/pcm", "audio/l16") or (given := _rate(parameters, rate)) is None:
         raise LiveRefused(
-            f"media as {blob.mime_type!r}: this session takes audio/pcm;rate={rate} (s16le mono), and images (image/jpeg)"
+            f"media as {blob.mime_type!r}: a session takes audio/pcm;rate={rate} (s16le mono), and images such as image/jpeg"
         )
-    return Speech(data)
+    return Speech(data, given)
+
+
+def _rate(parameters: Sequence[str], usual: int) -> int | None:
+    """Reads the rate of a MIME type; None: it is none."""
+    said = [value for name, _, value in (parameter.partition("=") for parameter in parameters) if name == "rate"]
+    if not said:
+        return usual
+    return int(said[0]) if said[0].isascii() and said[0].isdigit() and 4_000 <= int(said[0][:7]) <= 192_000 else None
 
 
 def _text(text: str) -> UserText:

@@ -16,6 +16,7 @@ from unbroken.errors import ConfigError, SessionClosed, SessionEscalated
 from unbroken.events import ActivityMark, Connected, Escalated, Event, Recovered, ReplyRequest, Told, UserText
 from unbroken_gemini import sdk
 from unbroken_gemini.live.errors import LiveClosed, LiveEscalated, LiveRefused
+from unbroken_gemini.live.rates import Resampler
 from unbroken_gemini.live.said import Image, Saying, Speech, content, realtime, results
 from unbroken_gemini.live.shown import Shown
 
@@ -72,6 +73,7 @@ class LiveSession:
         self._shown = shown
         self._watch = watch
         self._seeds = seeds
+        self._resampler = Resampler(session.input_rate)
         self._closed = False
 
     def __repr__(self) -> str:
@@ -128,7 +130,8 @@ class LiveSession:
 
         Args:
             media: a Blob or its dict, of audio or an image by its MIME type; or a PIL image.
-            audio: s16le mono PCM at 16 kHz ("audio/pcm;rate=16000"; without a rate it counts as that).
+            audio: s16le mono PCM ("audio/pcm;rate=16000"; without a rate it counts as that). Other rates are resampled,
+                which takes the extra ``audio``.
             audio_stream_end: the microphone was switched off.
             video: a Blob of an image or its dict, or a PIL image. Only the newest is kept while no link is up.
             text: the user's words, answered at once.
@@ -291,8 +294,8 @@ class LiveSession:
         with self._translated():
             for saying in sayings:
                 match saying:
-                    case Speech(pcm):
-                        self.unbroken.send_audio(pcm)
+                    case Speech(pcm, rate):
+                        self.unbroken.send_audio(self._resampler.take(pcm, rate=rate))
                     case Image(data, mime_type):
                         self.unbroken.send_image(data, mime_type=mime_type)
                     case UserText(text=text):

@@ -122,6 +122,13 @@ async def test_every_decision_is_one_line_with_its_because(caplog: pytest.LogCap
     assert [record.message for record in caplog.records if "recovered on scripted/b" in record.message]
 
 
+async def test_a_plugin_that_does_not_say_how_its_connection_ended_has_lost_it(caplog: pytest.LogCaptureFixture) -> None:
+    async with calling() as call:
+        call.first.last.fail(APIConnectionError("OpenAI Realtime API connection closed unexpectedly"))
+        await asyncio.sleep(0.5)
+    assert "(network, rule plugin-connection)" in caplog.text
+
+
 async def test_where_both_are_down_it_holds_and_escalates_only_when_patience_is_over() -> None:
     down = {"fails": APIConnectionError("down")}
     async with calling(first=down, second=down, patience=30.0) as call:

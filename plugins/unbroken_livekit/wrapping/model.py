@@ -26,13 +26,25 @@ from unbroken_livekit.wrapping.supervision import Supervision
 
 __all__ = ["WrappedModel", "wrap"]
 
-_STORM: Final = Rule(
-    id="plugin-storm",
-    words=("makes its connection again and again",),
-    fault="hung",
-    because="The wrapped plugin made its connection again and again by itself, and no reply came.",
-    source="livekit-plugins-google 1.8.9: its count of retries begins anew with each message",
+_PLUGINS: Final = (
+    Rule(
+        id="plugin-storm",
+        words=("makes its connection again and again",),
+        fault="hung",
+        because="The wrapped plugin made its connection again and again by itself, and no reply came.",
+        source="livekit-plugins-google 1.8.9: its count of retries begins anew with each message",
+    ),
+    Rule(
+        id="plugin-connection",
+        words=("connection closed unexpectedly", "connection timed out"),
+        fault="network",
+        because="The wrapped plugin lost its connection, or got none, and does not say how: {reason}",
+        confidence=0.6,
+        otherwise=("server", "unknown"),
+        source="livekit-agents 1.8.9, llm/_realtime/openai.py: the close frame's code and reason are dropped",
+    ),
 )
+"""What LiveKit's plugins say in their own words where nothing else is known."""
 
 
 def wrap(
@@ -103,7 +115,7 @@ class WrappedModel(llm.RealtimeModel):
         self.names = _names(self.models)
         self.settings = settings
         self._policy = policy
-        self._rules = (*rules, _STORM)
+        self._rules = (*rules, *_PLUGINS)
         self._fleet = fleet
         self._active = 0
         self._sessions: weakref.WeakSet[WrappedSession] = weakref.WeakSet()

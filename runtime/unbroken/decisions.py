@@ -294,7 +294,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
             such a dial waits for its turn (`TargetState.backlog`).
         has_handle: a resumption handle for the current target is held.
         has_history: turns are known that could be replayed.
-        history_tokens: about how many tokens those turns take in words.
+        history_tokens: about how many tokens those turns take in words, at most as many as `Settings.history_tokens` allows.
         handle_failures: links in a row that failed with the handle that is held.
         useful: something useful had come on the link that ended.
         previous_unconfirmed: the peer may still hold the socket that ended before the failed resume.

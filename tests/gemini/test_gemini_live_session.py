@@ -273,6 +273,30 @@ async def test_recoveries_are_told_as_they_happen() -> None:
         assert repr(session).startswith("<LiveSession over <Session 'session-1' replying, link 2")
 
 
+async def test_a_cut_reply_that_is_left_ends_its_turn() -> None:
+    settings = unbroken.Settings(on_cut_reply="leave")
+    faults, replies = ["1011@reply+0.7s"], ["One two three four five six seven.", "Eight."]
+    async with serving(faults=faults, replies=replies) as service, live_on(service, settings=settings) as session:
+        await session.send_client_content(turns=HELLO)
+        cut = await turn(session)
+        assert "One two three four five six seven.".startswith(words(cut))
+        assert cut[-1].server_content == types.LiveServerContent(turn_complete=True)
+        assert session.recoveries[0].reply == "cut"
+        await session.send_client_content(turns=HELLO)
+        assert words(await turn(session)) == "Eight."
+
+
+async def test_a_cut_reply_that_is_given_again_silences_the_first() -> None:
+    settings = unbroken.Settings(on_cut_reply="again")
+    faults, replies = ["1011@reply+0.7s"], ["One two three four five six seven."] * 2
+    async with serving(faults=faults, replies=replies) as service, live_on(service, settings=settings) as session:
+        await session.send_client_content(turns=HELLO)
+        seen = await turn(session)
+        silenced = seen.index(types.LiveServerMessage(server_content=types.LiveServerContent(interrupted=True)))
+        assert words(seen[:silenced])
+        assert words(seen[silenced:]) == "One two three four five six seven."
+
+
 async def test_who_leaves_a_turn_goes_on_in_it() -> None:
     async with serving(replies=["One two three."]) as service, live_on(service) as session:
         await session.send_client_content(turns=HELLO)

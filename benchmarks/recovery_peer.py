@@ -166,9 +166,11 @@ class Relay(asyncio.Protocol):
         asyncio.get_running_loop().call_later(self.delay, self.deliver)
 
     def deliver(self) -> None:
-        what, other = self.due.popleft(), self.other
-        if other is None or other.transport is None:
+        other = self.other
+        if other is None or other.transport is None:  # the far end is being dialled yet
+            asyncio.get_running_loop().call_later(0.001, self.deliver)
             return
+        what = self.due.popleft()
         match what:
             case bytes():
                 other.transport.write(what)

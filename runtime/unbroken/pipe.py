@@ -28,6 +28,7 @@ from unbroken.core.pace import Pace
 from unbroken.events import (
     ActivityMark,
     AudioLost,
+    Interrupted,
     ProviderMessage,
     ReplyRequest,
     Told,
@@ -413,6 +414,8 @@ class AudioPipe(Actor[Replay]):
             self._tell("reply_began")
         if outcome.reply_ended:
             self._tell("reply_ended")
+            if self.conversation.reply_owed and any(type(event) is Interrupted for event in outcome.events):
+                self._tell("turn_ended")
             self._count_empty_turns()
 
     def _unanswered(self) -> None:

@@ -10,7 +10,7 @@ from tests.session.test_session import greet, speak, talk, until
 
 import unbroken
 from unbroken.config import Deadlines, Settings
-from unbroken.events import Event, OutageBegan, Recovered, ReplyEnded
+from unbroken.events import Event, OutageBegan, Recovered, ReplyBegan, ReplyEnded
 
 pytestmark = pytest.mark.anyio
 
@@ -45,6 +45,28 @@ async def test_a_reply_that_stops_in_its_midst_is_hung(monkeypatch: pytest.Monke
         outage, took = await halted(it, SAID, monkeypatch)
     assert rule_of(outage) == ("hung", "stalled-reply", "reply_stalled")
     assert took == pytest.approx(3.0 + D.reply, abs=0.2), "what has come is played first"
+
+
+async def test_a_text_that_interrupts_a_reply_and_is_not_answered_is_hung(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of what it interrupts is no answer to it."""
+
+    async def falls_silent(call: Call) -> None:
+        call.say(ready=True)
+        await call.take()
+        call.say(audio=3000)
+        await call.take()
+        call.say(interrupted=True)
+        await call.listen()
+
+    async with stage(one=[falls_silent, greet]) as it, talk(it, monkeypatch=monkeypatch) as session:
+        await session.send_text("Hello?")
+        await until(session, ReplyBegan)
+        await session.send_text("Are you still there?")
+        began = anyio.current_time()
+        outage = await until(session, OutageBegan)
+        assert anyio.current_time() - began == pytest.approx(D.reply, abs=0.1)
+        assert rule_of(outage) == ("hung", "silent-model", "reply_deadline")
+        assert (await until(session, Recovered)).reply == "owed"
 
 
 @pytest.mark.parametrize("silent", [False, True], ids=["replies always", "may be silent"])

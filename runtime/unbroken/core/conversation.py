@@ -447,7 +447,7 @@ class Conversation:
 
     def _interrupted(self, event: Interrupted, now: float) -> Outcome:
         self._swallow = True
-        self.reply_owed = False
+        self.reply_owed = self._asked and self._replying  # what was asked since the reply began interrupted it
         self.replies.cut = None
         if self._user is not None and self._user.answered:
             self._user.closed = True

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from livekit.agents import llm
+from livekit.agents.llm import utils
 
 from unbroken_livekit.log import logger
 
@@ -22,7 +23,7 @@ def declarations(tools: llm.ToolContext, *, behavior: str | None) -> list[Any]:
         behavior: "BLOCKING" or "NON_BLOCKING"; None: as the model does by itself.
     """
     declared: list[Any] = []
-    functions = tools.parse_function_tools("google")
+    functions = [_function(tool) for tool in cast("Any", tools).function_tools.values()]
     if behavior is not None:
         functions = [function | {"behavior": behavior} for function in functions]
     if functions:
@@ -34,6 +35,20 @@ def declarations(tools: llm.ToolContext, *, behavior: str | None) -> list[Any]:
         else:
             declared.append(form())
     return declared
+
+
+def _function(tool: Any) -> dict[str, Any]:
+    """Declares a function. LiveKit's own form of it needs livekit-plugins-google in livekit-agents 1.7."""
+    if isinstance(tool, llm.RawFunctionTool):
+        raw = tool.info.raw_schema
+        declared = {"name": tool.info.name, "description": raw.get("description", "")}
+        parameters: dict[str, Any] = raw.get("parameters") or {}
+    else:
+        schema = cast("Any", utils).build_legacy_openai_schema(tool, internally_tagged=True)
+        declared = {"name": schema["name"], "description": schema["description"]}
+        parameters = schema["parameters"]
+    # an object without properties is refused: no parameters are declared by saying nothing of them
+    return declared | ({"parameters_json_schema": parameters} if parameters.get("properties") else {})
 
 
 def result_of(output: llm.FunctionCallOutput, *, scheduling: str | None) -> tuple[dict[str, Any], str | None]:

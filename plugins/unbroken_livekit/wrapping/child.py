@@ -78,6 +78,7 @@ class Child:
         self.ended: asyncio.Future[End] = asyncio.get_running_loop().create_future()
         self.came: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.watch = Watch(deadlines)
+        self._left: set[asyncio.Task[None]] = set()
         self._session: llm.RealtimeSession[Any] | None = None
         self._listeners: dict[str, Callable[..., None]] = {}
 
@@ -130,16 +131,20 @@ class Child:
         """Waits for a coroutine of the child's session, and no longer than the child lives.
 
         Args:
-            call: the coroutine.
+            call: the coroutine. It is left to its own end where the child ends before: livekit's openai plugin gives up by
+                itself after 5 s, and reports a lost exception where it is cancelled before.
         """
         task: asyncio.Task[None] = asyncio.ensure_future(call)
+        signs: list[asyncio.Future[Any]] = [task, self.ended]
         try:
-            signs: list[asyncio.Future[Any]] = [task, self.ended]
             await asyncio.wait(signs, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            if not task.done():
-                await utils.aio.cancel_and_wait(task)
-        if not task.cancelled() and (error := task.exception()) is not None and not self.over:
+            if not task.done() and self.over:
+                self._left.add(task)
+                task.add_done_callback(_forget)
+            elif not task.done():
+                await stop([task])
+        if task.done() and not task.cancelled() and (error := task.exception()) is not None and not self.over:
             raise error
 
     def leave(self) -> None:
@@ -157,9 +162,19 @@ class Child:
         try:
             async with asyncio.timeout(_CLOSE):
                 await self._session.aclose()
+                if self._left:
+                    await asyncio.wait(self._left)
         except Exception as error:  # because plugins raise here what their session died of (livekit's openai plugin)
             logger.debug("child %d ended with its session's own error: %r", self.number, error)
+        finally:
+            await stop(self._left)
 
     def __repr__(self) -> str:
         state = "over" if self.over else "up" if self.up_at is not None else "coming up"
         return f"<Child {self.number} of {self.model.label}, {state}>"
+
+
+def _forget(task: asyncio.Task[None]) -> None:
+    """Nobody wants to know how this ended."""
+    if not task.cancelled():
+        task.exception()

@@ -381,18 +381,20 @@ class WrappedSession(llm.RealtimeSession[Any]):
     async def welcome(self, child: Child) -> None:
         """Opens a child and tells it the conversation; then gives it the audio and the requests that waited.
 
-        Between its opening and what it is told first nothing else runs, because livekit's google plugin makes its connection
-        anew where it learns its instructions later.
+        Between its opening and its instructions and tools nothing else runs, because livekit's google plugin makes its
+        connection anew where it learns them later.
         """
         async with self._telling:
             child.open(self._listeners(child), turn_detection_disabled=self._turn_detection_disabled)
             if is_given(self._instructions):
                 await _settled(child.session.update_instructions(self._instructions), "instructions")
-            if self._conversation.items and self._tells_history:
-                context = self._conversation.for_fresh(takes_calls=child.model.capabilities.manual_function_calls)
-                await _settled(child.session.update_chat_ctx(context), "conversation")
             if is_given(self._tools):
                 await _settled(child.session.update_tools(self._tools), "tools")
+            if self._conversation.items and self._tells_history:
+                context = self._conversation.for_fresh(takes_calls=child.model.capabilities.manual_function_calls)
+                await _settled(child.told(child.session.update_chat_ctx(context)), "conversation")
+            if child.over:
+                return
             child.welcomed = True
         if is_given(self._tool_choice):
             self._to_child(lambda session: session.update_options(tool_choice=self._tool_choice))

@@ -9,6 +9,7 @@ import pytest
 
 from unbroken.core.retold import Mark, retell
 from unbroken.core.said import Said
+from unbroken.events import ToolResult, UserText
 
 
 def said(
@@ -57,7 +58,10 @@ def told(
         return sum(since.position < position <= last for position in silent)
 
     found = retell(turns, since=since, upto=upto, settled=lambda call_id: settled, untold=untold)
-    assert found.items == {one.seq for one in found.said if one.seq}
+    for one in turns:
+        item = ToolResult(call_id=one.call_id, name="f", result={}) if one.call_id else UserText(text=one.text)
+        assert found.holds(one.seq or 99, item) == (one in found.said and one.seq > 0), one.text
+        assert found.holds(98, item) == (one in found.said and bool(one.call_id)), "a call may have been answered twice"
     assert found.by_user == any(one.role == "user" for one in found.said)
     return "".join(one.text for one in found.said), found.known, found.seq
 

@@ -134,6 +134,39 @@ async def test_texts_requests_and_tools_are_told_and_not_sent_again(monkeypatch:
         assert words[3:] == ["It rains.", "And tomorrow?"]
 
 
+async def test_a_call_that_was_issued_again_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asks(**call: str) -> Script:
+        async def play(link: Call) -> None:
+            link.say(ready=True)
+            if "tool" in call:
+                link.say(handle="h")
+            while not any("text" in message for message in link.other):
+                await link.take()
+            link.say(**call)
+            if "again" in call:
+                while not any("result" in message for message in link.other):
+                    await link.take()
+                link.say(said="It rains.")
+                link.reply()
+                await anyio.sleep(0.5)
+            else:
+                await anyio.sleep(0.2)
+            link.socket.abort()
+
+        return play
+
+    async with stage(one=[asks(tool="ten"), asks(again="ten"), greet]) as it, talk(it, monkeypatch=monkeypatch) as session:
+        await session.send_text("How is the weather?")
+        call = await until(session, unbroken.ToolCall)
+        await session.send_tool_result(call, {"sky": "grey"})
+        await until(session, Recovered)
+        await until(session, Recovered)
+        await anyio.sleep(1)
+        assert it.calls[2].handle == "h"
+        words = [text for _, text in told(it.calls[2])]
+        assert [words[0], words[-1], len(words)] == ["How is the weather?", "It rains.", 3]
+
+
 async def test_a_text_that_was_not_answered_is_sent_again_behind_what_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     async def replies(call: Call) -> None:
         call.say(ready=True)

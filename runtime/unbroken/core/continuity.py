@@ -346,7 +346,7 @@ class Continuity:
             link, known=plan.known, start=plan.start, carry=way.carry, open_turn=plan.lost > 0, calls=way.calls
         )
         self._written.clear()
-        self.outbox.rewind(plan.start, way.seq, held=way.retold.items if way.retold is not None else ())
+        self.outbox.rewind(plan.start, way.seq, held=way.retold.holds if way.retold is not None else None)
         self._acknowledged = min(self._acknowledged, way.seq)
         self._settle_reply(plan.start)
         self._tell_again(way.retold, now=now)

@@ -6,7 +6,7 @@ Audio stands in the journal; everything else is pinned at a position in it. A li
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Collection
+from collections.abc import Callable
 from typing import TypeAlias
 
 import msgspec
@@ -194,20 +194,21 @@ class Outbox:
         first_waiting = min((entry[1] for entry in self._waiting), default=self._count + 1)
         return self.position, first_waiting - 1
 
-    def rewind(self, position: int, seq: int, *, held: Collection[int] = ()) -> None:
+    def rewind(self, position: int, seq: int, *, held: Callable[[int, Item], bool] | None = None) -> None:
         """A new link begins: audio from a position on is sent, and every item after ``seq``, those sent before again.
 
         Args:
             position: `unbroken.core.journal.Plan.start`.
             seq: the last item that the link's context holds, all before it included: of a `cursor` when the context was
                 preserved, or of now.
-            held: items after that which it holds as well.
+            held: says of an item after that, by its number, whether it holds that as well; None: it holds none.
         """
         self.position = position
         if self._waiting or self._sent:
             items = sorted(self._waiting + self._sent)
-            self._waiting = [entry for entry in items if entry[1] > seq and entry[1] not in held]
-            self._sent = [entry for entry in items if entry[1] <= seq or entry[1] in held]
+            again = {number for _, number, item in items if number > seq and (held is None or not held(number, item))}
+            self._waiting = [entry for entry in items if entry[1] in again]
+            self._sent = [entry for entry in items if entry[1] not in again]
 
     def drop_empty_turns(self, position: int) -> None:
         """Forgets the marks of turns of which no audio will be sent: it is lost, or crossed in words.

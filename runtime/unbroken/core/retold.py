@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from unbroken.core.outbox import Item
 from unbroken.core.said import Said
+from unbroken.events import ToolResult
 
 __all__ = ["Mark", "Retold", "retell"]
 
@@ -41,10 +43,15 @@ class Retold(NamedTuple):
     seq: int
     said: tuple[Said, ...] = ()
 
-    @property
-    def items(self) -> frozenset[int]:
-        """Items of the outbox that are told, and that need not be sent, wherever they stand."""
-        return frozenset(one.seq for one in self.said if one.seq)
+    def holds(self, seq: int, item: Item) -> bool:
+        """Says whether an item of the outbox is told, so that it need not be sent, wherever it stands there.
+
+        Args:
+            seq: its number.
+            item: the item; a call that was issued again was answered by more than one.
+        """
+        call_id = item.call_id if isinstance(item, ToolResult) else ""
+        return any(one.call_id == call_id if call_id else one.seq == seq for one in self.said)
 
     @property
     def by_user(self) -> bool:

@@ -126,6 +126,16 @@ class Stage:
 
 
 @asynccontextmanager
+async def nothing_left() -> AsyncGenerator[None]:
+    """Holds that no task of the plugin or the runtime outlives the body."""
+    before = asyncio.all_tasks()
+    yield
+    await asyncio.sleep(0)
+    left = [task for task in asyncio.all_tasks() - before if not task.done() and "unbroken" in task.get_name()]
+    assert left == []
+
+
+@asynccontextmanager
 async def call(
     *,
     agent: Agent | None = None,
@@ -137,8 +147,7 @@ async def call(
     seed: int = 0,
     **arguments: Any,
 ) -> AsyncGenerator[Stage]:
-    """Begins a call, ends it, and holds that nothing of it is left."""
-    before = asyncio.all_tasks()
+    """Begins a call, and ends it."""
     async with simulated(behaviour=behaviour, models=models, replies=replies, faults=faults, seed=seed) as service:
         http = types.HttpOptions(base_url=service.base_url, async_client_args={"ssl": service.ssl_context})
         model = unbroken_livekit.RealtimeModel(route, api_key="any", http_options=http, **arguments)
@@ -149,6 +158,3 @@ async def call(
                 yield stage
             finally:
                 await stage.session.aclose()
-    await asyncio.sleep(0)
-    left = [task for task in asyncio.all_tasks() - before if not task.done() and "unbroken" in task.get_name()]
-    assert left == []

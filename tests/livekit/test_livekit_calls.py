@@ -1,6 +1,7 @@
 """Calls through a real AgentSession, on the plugin and the simulated service: as they are, and through faults."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import msgspec
@@ -9,7 +10,7 @@ import pytest
 pytest.importorskip("livekit.agents", reason="install the extra `livekit`")
 
 from livekit.agents import function_tool, llm
-from tests.livekit.stage import BRISK, Cashier, Host, call
+from tests.livekit.stage import BRISK, Cashier, Host, call, nothing_left
 
 import unbroken
 from unbroken_gemini.testing import Call
@@ -26,6 +27,12 @@ LONG = "One two three four five six seven eight nine ten eleven twelve."
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"  # LiveKit knows no other
+
+
+@pytest.fixture(autouse=True)
+async def alone() -> AsyncGenerator[None]:
+    async with nothing_left():
+        yield
 
 
 async def test_a_whole_conversation() -> None:

@@ -21,7 +21,9 @@ from unbroken_gemini.testing import Behaviour, simulated
 
 pytestmark = [pytest.mark.anyio, pytest.mark.sockets]
 
-SOON = Behaviour(setup_time=(0.0, 0.01), reply_time=(0.02, 0.03), word_time=0.02, ahead=0.02)
+SLOWLY = 0.07
+"""Seconds per word where a fault has to strike in a reply."""
+
 REPLY = "It opens at nine in the morning."
 """The answer to everything: a turn that is asked for again is the simulated model's next one."""
 
@@ -33,12 +35,11 @@ def anyio_backend() -> str:
 
 @asynccontextmanager
 async def service_with(
-    contender: str,
-    *,
-    faults: Sequence[str] = (),
+    contender: str, *, faults: Sequence[str] = (), word_time: float = 0.02
 ) -> AsyncGenerator[tuple[SimulatedService, Connect]]:
     """A service, and the one line by which a contender connects to it. Nothing may run on after the body."""
-    async with simulated(behaviour=SOON, replies=[REPLY] * 9, faults=faults) as service:
+    ways = Behaviour(setup_time=(0.0, 0.01), reply_time=(0.02, 0.03), word_time=word_time, ahead=0.02)
+    async with simulated(behaviour=ways, replies=[REPLY] * 9, faults=faults) as service:
         arguments: dict[str, Any] = {"ssl": service.ssl_context, "proxy": None}
         unused = {"verify": service.ssl_context}  # else the client builds contexts for HTTP, which take longer than a test
         options = types.HttpOptions(
@@ -65,16 +66,16 @@ async def test_the_chat_is_fair(contender: str) -> None:
         assert await chat(connect, LINES) == [REPLY] * 3
 
 
-@pytest.mark.parametrize("fault", ["1011@reply+0.05s", "reset@reply+0.05s"])
+@pytest.mark.parametrize("fault", ["1011@reply+0.1s", "reset@reply+0.1s"])
 async def test_the_chat_ends_with_google_genais_session(fault: str) -> None:
-    async with service_with("google-genai", faults=[fault]) as (_, connect):
+    async with service_with("google-genai", faults=[fault], word_time=SLOWLY) as (_, connect):
         with pytest.raises(errors.APIError):
             await chat(connect, LINES)
 
 
-@pytest.mark.parametrize("fault", ["1011@reply+0.05s", "fin@reply+0.05s"])
+@pytest.mark.parametrize("fault", ["1011@reply+0.1s", "fin@reply+0.1s"])
 async def test_the_chat_goes_on_in_the_same_turn_where_a_reply_was_cut(fault: str) -> None:
-    async with service_with("unbroken", faults=[fault]) as (service, connect):
+    async with service_with("unbroken", faults=[fault], word_time=SLOWLY) as (service, connect):
         answers = await chat(connect, LINES)
         assert len(service.report().links) == 2
         assert service.report().texts[1].startswith('(The line was cut while you were speaking. The caller heard "It opens')
@@ -85,7 +86,7 @@ async def test_the_chat_goes_on_in_the_same_turn_where_a_reply_was_cut(fault: st
     assert REPLY.startswith(heard)
 
 
-@pytest.mark.parametrize("fault", ["goaway:0.2s@live", "reset@#2", "http-503@upgrade", "1011@#3"])
+@pytest.mark.parametrize("fault", ["goaway:5s@live", "reset@#2", "http-503@upgrade", "1011@#3"])
 async def test_the_chat_has_every_turn_whole(fault: str) -> None:
     async with service_with("unbroken", faults=[fault]) as (service, connect):
         assert await chat(connect, LINES) == [REPLY] * 3
@@ -113,19 +114,19 @@ async def test_the_voice_loop_is_fair() -> None:
         assert loop.spoken == SPOKEN
 
 
-@pytest.mark.parametrize("fault", ["1011@user+0.1s", "goaway:0.3s@user+0.1s", "reset@user+0.2s"])
+@pytest.mark.parametrize("fault", ["1011@user", "goaway:1s@user", "reset@user+0.1s"])
 async def test_the_voice_loop_loses_neither_a_word_nor_a_turn(fault: str) -> None:
     async with service_with("unbroken", faults=[fault]) as (service, connect):
         loop = await talk(service, connect)
         report = service.report()
         assert loop.heard == [REPLY] * 2
         assert loop.spoken == SPOKEN
-        assert len(report.links) == 2
+        assert report.links[0].faults
         assert report.lost_speech_ms == 0
 
 
 async def test_the_voice_loop_ends_with_google_genais_session() -> None:
-    async with service_with("google-genai", faults=["1011@user+0.1s"]) as (service, connect):
+    async with service_with("google-genai", faults=["1011@user"]) as (service, connect):
         with pytest.raises(ExceptionGroup):
             await talk(service, connect)
 
@@ -141,10 +142,10 @@ async def test_the_tools_are_fair(contender: str) -> None:
         assert await lights(connect, work=0.1) == LIT
 
 
-@pytest.mark.parametrize("fault", ["reset@tool+0.05s", "1011@tool+0.05s", "goaway:0.1s@tool"])
+@pytest.mark.parametrize("fault", ["reset@tool+0.05s", "1011@tool+0.05s", "goaway:0.2s@tool"])
 async def test_the_tool_runs_once_and_its_answer_arrives(fault: str) -> None:
     async with service_with("unbroken", faults=[fault]) as (service, connect):
-        assert await lights(connect, work=0.2) == LIT
+        assert await lights(connect, work=0.7) == LIT
         assert len(service.report().links) == 2
         assert [(call.link, call.answers) for call in service.report().calls] == [(1, 0), (2, 1)]
 
@@ -152,4 +153,4 @@ async def test_the_tool_runs_once_and_its_answer_arrives(fault: str) -> None:
 async def test_the_tools_end_with_google_genais_session() -> None:
     async with service_with("google-genai", faults=["reset@tool+0.05s"]) as (_, connect):
         with pytest.raises(Exception, match=r"1006|no close frame"):
-            await lights(connect, work=0.2)
+            await lights(connect, work=0.7)

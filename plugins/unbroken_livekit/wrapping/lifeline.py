@@ -112,11 +112,11 @@ class Lifeline:
     async def run(self) -> None:
         """Runs until the policy gives the session up."""
         first = self._supervision.first(self._now)
-        target, judged = first.target, None
+        target, judged, after = first.target, None, first.after
         if first.because:
             logger.info("unbroken: begins with %s: %s", self._names[target], first.because)
         while True:
-            dial = self._supervision.dial(judged, target, self._now)
+            dial = self._supervision.dial(judged, target, self._now, after=after)
             begun = False
             try:
                 await self._turn(dial)
@@ -132,10 +132,11 @@ class Lifeline:
                 case Finish():
                     self._give_up(judged.because, "")
                     return
-                case FailOver(target=elsewhere, carry=carry):
-                    target = elsewhere
+                case FailOver(target=elsewhere, after=wait, carry=carry):
+                    target, after = elsewhere, wait
                     self._host.prepare(history=carry != "nothing", media=True)
-                case Retry(carry=carry, drop_media=refused):
+                case Retry(after=wait, carry=carry, drop_media=refused):
+                    after = wait
                     self._host.prepare(history=carry != "nothing", media=not refused)
 
     async def _turn(self, dial: Dial) -> None:

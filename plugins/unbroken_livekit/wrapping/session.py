@@ -443,7 +443,7 @@ class WrappedSession(llm.RealtimeSession[Any]):
         self._speech.give_up(why)
         asyncio.get_running_loop().call_later(SETTLE, self._model.report, self, why)
 
-    # -- odds and ends ----------------------------------------------------------------------------------------------------
+    # -- what must not fail -----------------------------------------------------------------------------------------------
 
     def _to_child(self, call: Callable[[llm.RealtimeSession[Any]], Any]) -> None:
         """Calls something of the child that takes what comes. Its bugs are not the application's."""

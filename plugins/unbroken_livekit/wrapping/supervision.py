@@ -19,7 +19,7 @@ from unbroken.core.fleet import Fleet, is_retry
 from unbroken.core.outage import Outages
 from unbroken.core.policy import DefaultPolicy
 from unbroken.core.rules import in_order
-from unbroken.decisions import Closure, Decision, FailOver, Fault, Retry, Situation, TargetState
+from unbroken.decisions import Closure, Decision, Fault, Retry, Situation, TargetState
 from unbroken.events import OutageBegan, Steps
 from unbroken_livekit.log import logger
 
@@ -146,15 +146,15 @@ class Supervision:
         )
         self._outages.decided(said, took=0.0)
 
-    def dial(self, judged: Judged | None, target: int, now: float) -> Dial:
+    def dial(self, judged: Judged | None, target: int, now: float, *, after: float) -> Dial:
         """Asks the fleet for leave to begin a child.
 
         Args:
             judged: what was decided; None: it is the session's first.
             target: which model.
             now: the present.
+            after: seconds to wait first.
         """
-        after = judged.decision.after if judged is not None and isinstance(judged.decision, Retry | FailOver) else 0.0
         retry = judged is not None and is_retry(judged.situation.targets[target], judged.situation)
         self._links += 1
         self._outages.dialled()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 from livekit.agents import llm
 
@@ -18,28 +18,31 @@ class Changes:
         turns: what is to be told without being answered, in order.
         said: the user's words that end it, which the model should answer if it is asked for a reply; "": it ends otherwise.
         results: answers to tool calls that wait for one.
-        removed: ids of items that were known and are gone.
+        unheard: ids of the messages at the end of what was known that are gone: LiveKit takes back what was never played. A
+            context that begins anew, as another agent's does, takes nothing back.
     """
 
     def __init__(self) -> None:
         self.turns: list[unbroken.Turn] = []
         self.said = ""
         self.results: list[llm.FunctionCallOutput] = []
-        self.removed: list[str] = []
+        self.unheard: list[str] = []
 
 
-def changes(known: Iterable[str], context: llm.ChatContext, *, pending: Collection[str]) -> Changes:
+def changes(known: llm.ChatContext, context: llm.ChatContext, *, pending: Collection[str]) -> Changes:
     """Compares a chat context with what the model knows.
 
     Args:
-        known: ids of the items that it knows.
+        known: what it knows.
         context: the context to be known.
         pending: ids of the tool calls that wait for a result.
     """
     found = Changes()
-    before = set(known)
-    found.removed = [one for one in before if context.get_by_id(one) is None]
-    new = [item for item in context.items if item.id not in before]
+    before = [item.id for item in known.items]
+    gone = [item_id for item_id in before if context.get_by_id(item_id) is None]
+    if gone and len(gone) < len(before) and before[-len(gone) :] == gone:
+        found.unheard = gone
+    new = [item for item in context.items if item.id not in set(before)]
     for item in new:
         if isinstance(item, llm.FunctionCallOutput) and item.call_id in pending:
             found.results.append(item)

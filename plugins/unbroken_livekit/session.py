@@ -60,7 +60,6 @@ class RealtimeSession(llm.RealtimeSession[Any]):
         self._tools = llm.ToolContext.empty()
         self._tool_choice: llm.ToolChoice | None = None
         self._chat = llm.ChatContext.empty()
-        self._known: set[str] = set()
         self._pending: dict[str, unbroken.ToolCall] = {}
         self._unsaid = ""
         self._history: tuple[unbroken.Turn, ...] = ()
@@ -129,10 +128,9 @@ class RealtimeSession(llm.RealtimeSession[Any]):
         known whether a reply to it is asked for. What is gone from it, no model can forget; of a message that was never
         played, it is told that nobody heard it.
         """
-        found = chat.changes(self._known, chat_ctx, pending=self._pending)
+        found = chat.changes(self._chat, chat_ctx, pending=self._pending)
         self._chat = chat_ctx.copy()
-        self._known = {item.id for item in chat_ctx.items}
-        for message_id in found.removed:
+        for message_id in found.unheard:
             self._replies.played(message_id, 0.0)
         for output in found.results:
             self._answer(output)
@@ -423,14 +421,12 @@ class RealtimeSession(llm.RealtimeSession[Any]):
 
     def _transcribed(self, event: llm.InputTranscriptionCompleted) -> None:
         if event.is_final:
-            message = self._chat.add_message(role="user", content=event.transcript, id=event.item_id)
-            self._known.add(message.id)
+            self._chat.add_message(role="user", content=event.transcript, id=event.item_id)
         self._emit("input_audio_transcription_completed", event)
 
     def _generated(self, generation: Generation) -> None:
         if generation.text:
             self._chat.add_message(role="assistant", content=generation.text, id=generation.id)
-            self._known.add(generation.id)
 
     def _played(self, reply: int, ms: float) -> None:
         if self.session is not None:

@@ -63,15 +63,27 @@ def test_rates_may_change_in_midstream() -> None:
 
 
 def test_only_what_is_new_is_told_and_the_users_last_words_wait() -> None:
-    context = llm.ChatContext.empty()
-    old = context.add_message(role="user", content="Hello.")
+    known = llm.ChatContext.empty()
+    known.add_message(role="user", content="Hello.")
+    context = known.copy()
     context.add_message(role="system", content="Not for the history.")
     context.add_message(role="assistant", content="Good day.")
     context.add_message(role="user", content="Are you open?")
-    found = chat.changes({old.id, "gone"}, context, pending=())
+    found = chat.changes(known, context, pending=())
     assert found.turns == [unbroken.Turn(role="model", text="Good day.")]
     assert found.said == "Are you open?"
-    assert found.removed == ["gone"]
+    assert found.unheard == []
+
+
+def test_what_is_taken_back_from_the_end_was_not_heard_and_another_agents_context_takes_nothing_back() -> None:
+    known = llm.ChatContext.empty()
+    for number in range(3):
+        known.add_message(role="assistant", content=str(number), id=f"message-{number}")
+    without_last = llm.ChatContext(known.items[:2])
+    assert chat.changes(known, without_last, pending=()).unheard == ["message-2"]
+    without_first = llm.ChatContext(known.items[1:])
+    assert chat.changes(known, without_first, pending=()).unheard == []
+    assert chat.changes(known, llm.ChatContext.empty(), pending=()).unheard == []
 
 
 def test_a_result_answers_its_call_where_one_waits_and_is_told_in_words_otherwise() -> None:
@@ -79,7 +91,7 @@ def test_a_result_answers_its_call_where_one_waits_and_is_told_in_words_otherwis
     for call_id in ("old", "new"):
         context.items.append(llm.FunctionCall(call_id=call_id, name="weather", arguments='{"city": "Rome"}'))
         context.items.append(llm.FunctionCallOutput(call_id=call_id, name="weather", output="rain", is_error=False))
-    found = chat.changes((), context, pending={"new"})
+    found = chat.changes(llm.ChatContext.empty(), context, pending={"new"})
     assert [output.call_id for output in found.results] == ["new"]
     assert [turn.role for turn in found.turns] == ["tool"]
     assert found.turns[0].text == 'The function weather({"city": "Rome"}) returned: rain'

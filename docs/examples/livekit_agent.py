@@ -58,13 +58,13 @@ async def entrypoint(ctx: JobContext) -> None:
 # -- The same agent, headless ---------------------------------------------------------------------------------------------
 
 REPLIES = [
-    "Good morning, this is the bakery on Market Street, what would you like today?",
-    "Good morning, this is the bakery on Market Street, what would you like today?",
+    "Good morning and welcome, you have reached the bakery on Market Street, what would you like today?",
+    "you have reached the bakery on Market Street, what would you like today?",
     "We have rye bread and rolls, both fresh from the oven.",
     "Certainly, we are open until six.",
     "You are welcome, goodbye.",
 ]
-"""What the simulated model says, turn by turn; asked to give a reply again it takes the next one."""
+"""What the simulated model says, turn by turn; asked to go on with a reply it takes the next one."""
 
 DONE = "It is done."
 """What it says once a function was called."""

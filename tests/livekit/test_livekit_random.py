@@ -14,6 +14,7 @@ import pytest
 
 pytest.importorskip("livekit.agents", reason="install the extra `livekit`")
 
+from livekit.agents import llm
 from tests.livekit.stage import Stage, call, nothing_left
 
 import unbroken

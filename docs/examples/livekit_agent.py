@@ -2,13 +2,13 @@
 
 Without a LiveKit server, without a key and without devices, on a simulated Gemini Live that breaks three connections::
 
-    pip install 'unbroken[livekit,drill]'
-    python livekit_agent.py rehearse
+    pip install '.[livekit,drill]'
+    python docs/examples/livekit_agent.py rehearse
 
 As a worker for a LiveKit server (LIVEKIT_URL, LIVEKIT_API_KEY, LIVEKIT_API_SECRET and GEMINI_API_KEY in the environment),
 unchanged::
 
-    python livekit_agent.py dev
+    python docs/examples/livekit_agent.py dev
 """
 
 from __future__ import annotations

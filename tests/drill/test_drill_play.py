@@ -6,6 +6,7 @@ import os
 import pytest
 from rich.console import Console
 
+import unbroken
 from unbroken.drill.audio import read_speech
 from unbroken.drill.plan import make_plan
 from unbroken.drill.play import play
@@ -120,3 +121,18 @@ async def test_a_fault_of_a_tool_call_has_one_made_and_its_answer_arrives_once(c
     assert len(report.calls.answers) >= 1
     assert report.service is not None
     assert (report.service.results_missing, report.service.results_twice) == (0, 0)
+
+
+async def test_a_refusal_that_a_spare_takes_is_no_outage_and_every_other_strike_keeps_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = unbroken.Settings(healthy_after=2.0, audio_max_age=60.0, spare="auto")
+    monkeypatch.setattr("unbroken.drill.play._SETTINGS", settings)
+    report = await drilled("goaway:50s@3s", "http-503@3.5s", "goaway:49s@7.5s", "1011@18s", seconds=24)
+    assert report.broken == ()
+    assert report.unprovoked == ()
+    rows = {row.fault: row for row in report.rows}
+    assert recovered(rows["goaway:50s"]).spare, "the reset that came with the refusal was answered on a spare"
+    assert seen(rows["goaway:50s"]) == [("network", "retry")]
+    assert rows["http-503"].outage is None, "it struck the next spare"
+    assert seen(rows["1011"]) == [("server", "retry")]

@@ -35,8 +35,11 @@ CONFIG: dict[str, Any] = {
 }
 MODELS = ("gemini-3.8-live", "gemini-3.1-flash-live-preview", "gemini-2.5-flash-native-audio-preview-12-2025")
 FRAME_OF_SILENCE = 5 * FRAME
-SETTLE = 14.0
-"""Seconds of silence in which what is open at the end may end."""
+SETTLE = 40.0
+"""Seconds of silence in which what is open at the end may end, at most."""
+
+REST = 8.0
+"""Seconds for which nobody speaks or waits, after which a call is over: by then a link that died unnoticed is missed."""
 
 SPENT = "1011:You exceeded your current quota, please check your plan and billing details.@setup"
 REFUSED = "1007:Invalid session handle@setup"
@@ -167,11 +170,12 @@ _LONGEST = 50
 
 @cache
 def speech(number: int) -> bytes:
-    """Returns the shipped speech from one of a few places on, every sample carrying its position."""
+    """Returns the shipped speech from one of a few places on, over and over."""
     with wave.open(str(files("unbroken.drill") / "speech.wav")) as opened:
         pcm = opened.readframes(opened.getnframes()) + bytes(2 * RATE)
     start = len(pcm) // _SPEECHES // 2 * 2 * number
-    return stamp((pcm[start:] + pcm * _LONGEST)[: _LONGEST * 2 * RATE])
+    speech: bytes = (pcm[start:] + pcm * _LONGEST)[: _LONGEST * 2 * RATE]
+    return speech
 
 
 async def call(schedule: Schedule, *, replies: Sequence[Reply] = ()) -> Outcome:
@@ -182,8 +186,7 @@ async def call(schedule: Schedule, *, replies: Sequence[Reply] = ()) -> Outcome:
         replies: what the model answers first; a tool that it calls takes three seconds.
     """
     spoken = round(schedule.seconds * 50) * FRAME
-    pcm = speech(schedule.speech)[:spoken]
-    pcm = stamp(pcm + bytes(round(SETTLE * 50) * FRAME))
+    pcm = speech(schedule.speech)[:spoken] + bytes(round(SETTLE * 50) * FRAME)
     behaviour = HARSH if schedule.harsh else Behaviour()
     simulator = SimulatedGemini(models=schedule.models, behaviour=behaviour, replies=replies, seed=schedule.seed)
     simulator.original(pcm)
@@ -197,12 +200,14 @@ async def call(schedule: Schedule, *, replies: Sequence[Reply] = ()) -> Outcome:
             began = anyio.current_time()
 
             async def microphone() -> None:
-                at = 0
-                while at < len(pcm):
+                at = restless = 0
+                while at < len(pcm) and at - restless < REST * 2 * RATE:
                     upto = at + (FRAME if at < spoken else FRAME_OF_SILENCE)
-                    session.send_audio(pcm[at:upto])
+                    session.send_audio(stamp(pcm[at:upto], position=at // 2))
                     at = upto
                     await anyio.sleep_until(began + at / 2 / RATE)
+                    if at <= spoken or session.state != "listening":
+                        restless = at
                 await session.aclose()
 
             async def strike() -> None:
@@ -224,8 +229,8 @@ async def call(schedule: Schedule, *, replies: Sequence[Reply] = ()) -> Outcome:
                         match event:
                             case ToolCall():
                                 tasks.start_soon(answer, event)
-                            case Recovered():  # the service counts spares, too, among its connections
-                                numbers[event.link] = max(filter(_live, simulator.links), key=_ended).number
+                            case Recovered():
+                                numbers[event.link] = connection_of_the_moment(simulator)
                             case _:
                                 pass
                 except unbroken.SessionEscalated as given_up:
@@ -309,8 +314,12 @@ def _acknowledged(events: list[Event]) -> dict[int, int]:
     return known
 
 
-def _live(link: GeminiLink) -> bool:
-    return link.live
+def connection_of_the_moment(simulator: SimulatedGemini) -> int:
+    """Returns the service's number of the connection that was set up and ended last, or has not: it carries the session.
+
+    The service counts spares among its connections, so that these numbers are not those of the session's links.
+    """
+    return max((link for link in simulator.links if link.live), key=_ended).number
 
 
 def _ended(link: GeminiLink) -> tuple[float, int]:

@@ -203,6 +203,9 @@ class RealtimeSession(llm.RealtimeSession[Any]):
             self._tools = llm.ToolContext(cast("list[llm.Tool]", tools))
             self._reconfigure()
         future = self._requests.add()
+        if not self._model.arguments.transcribed:
+            # nothing would tell the reply to a withdrawn request from the answer to what the user has said since
+            future.add_done_callback(lambda ended: self._requests.user_spoke() if ended.cancelled() else None)
         if self._task.done() or self._closing:
             self._requests.fail("the session has ended")
             return future
@@ -366,6 +369,7 @@ class RealtimeSession(llm.RealtimeSession[Any]):
             case unbroken.Interrupted():
                 self._interrupted()
             case unbroken.UserActivity(speaking=speaking):
+                self._requests.user_spoke()
                 self._turns.activity(speaking=speaking)
             case unbroken.ToolCall():
                 self._call(event)

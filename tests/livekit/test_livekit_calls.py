@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("livekit.agents", reason="install the extra `livekit`")
 
+from livekit import rtc
 from livekit.agents import function_tool, llm
 from tests.livekit.stage import BRISK, Cashier, Host, call, nothing_left
 
@@ -193,3 +194,21 @@ async def test_a_reply_that_was_asked_for_before_the_link_ended_is_asked_for_aga
         assert handle.exception() is None
         await asyncio.sleep(0.3)
         assert stage.service.report().replies == 1
+
+
+async def test_audio_of_any_shape_at_any_time_raises_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    async with call(replies=["Yes."], input_audio_transcription=None) as stage:
+        realtime = stage.realtime
+        for rate, channels in ((48_000, 2), (8_000, 1), (16_000, 1), (44_100, 1)):
+            realtime.push_audio(rtc.AudioFrame(bytes(rate // 50 * channels * 2), rate, channels, rate // 50))
+        await stage.speak()
+        await stage.until(lambda: stage.said == ["Yes."])
+        withdrawn = realtime.generate_reply(instructions="never mind")
+        withdrawn.cancel()
+    realtime.push_audio(rtc.AudioFrame(bytes(640), 16_000, 1, 320))
+    realtime.push_video(rtc.VideoFrame(2, 2, rtc.VideoBufferType.RGBA, bytes(16)))
+    late = realtime.generate_reply()
+    with pytest.raises(llm.RealtimeError, match=r"^the session has ended$"):
+        await late
+    await realtime.aclose()
+    assert [record for record in caplog.records if record.name == "livekit.plugins.unbroken"] == []

@@ -31,15 +31,14 @@ PACKAGES = ("unbroken", "livekit-agents", "livekit-plugins-google", "google-gena
 def main() -> None:
     """Runs, prints, stores."""
     given = _arguments()
-    if given.read is not None:
-        page = msgspec.json.decode(given.read.read_bytes(), type=Page)
-    else:
-        page = _measured(given)
+    page = None if given.read is None else msgspec.json.decode(given.read.read_bytes(), type=Page)
+    if page is None or given.again:
+        page = _measured(given, page)
     text = markdown(page)
     if given.page is not None:
         _write_page(given.page, text)
     if given.out is not None:
-        given.out.write_bytes(msgspec.json.format(msgspec.json.encode(page), indent=1) + b"\n")
+        given.out.write_bytes(msgspec.json.encode(page).replace(b'{"contender"', b'\n{"contender"') + b"\n")
     print(text)
 
 
@@ -55,21 +54,28 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--processes", type=int, default=2, help="(default: %(default)s)")
     parser.add_argument("--out", type=Path, help="where all figures are stored, as JSON")
     parser.add_argument("--read", type=Path, help="measures nothing, and reads such a file")
+    parser.add_argument("--again", action="store_true", help="with --read: holds the doubtful calls of it again")
     parser.add_argument("--page", type=Path, help="a page whose part between the marks is replaced by the tables")
     parser.add_argument("--log", action="store_true", help="shows what the contenders log")
     return parser.parse_args()
 
 
-def _measured(given: argparse.Namespace) -> Page:
+def _measured(given: argparse.Namespace, before: Page | None) -> Page:
     chosen = [row for row in (BRIEFLY if given.quick else SCENARIOS) if not given.scenarios or row.name in given.scenarios]
     if not chosen:
         sys.exit(f"no such scenario; known: {', '.join(row.name for row in SCENARIOS)}")
     outcomes = held_all(
-        chosen, given.contenders, model=given.model, processes=given.processes, at_once=given.at_once, log=given.log
+        chosen,
+        given.contenders,
+        known=() if before is None else before.outcomes,
+        model=given.model,
+        processes=given.processes,
+        at_once=given.at_once,
+        log=given.log,
     )
     contenders = {name: load(name) for name in given.contenders}
-    costs: list[Cost] = []
-    if not given.quick and not given.scenarios:
+    costs: list[Cost] = [] if before is None else list(before.costs)
+    if not costs and not given.quick and not given.scenarios:
         costs = costs_of([name for name in ("google", "unbroken") if name in contenders], model=given.model, rounds=2)
     return Page(
         made=datetime.datetime.now(tz=datetime.UTC).date().isoformat(),

@@ -22,13 +22,21 @@ _AGAIN = 12  # calls at most that are held a second time
 
 
 def held_all(
-    rows: Sequence[Scenario], contenders: Sequence[str], *, model: str, processes: int, at_once: int, log: bool
+    rows: Sequence[Scenario],
+    contenders: Sequence[str],
+    *,
+    known: Sequence[Outcome] = (),
+    model: str,
+    processes: int,
+    at_once: int,
+    log: bool,
 ) -> list[Outcome]:
     """Holds every call; those in which the machine was too slow a second time, with fewer at once.
 
     Args:
         rows: the scenarios.
         contenders: their files' names.
+        known: outcomes of an earlier run; only the doubtful ones of them are held again.
         model: the model's name.
         processes: how many.
         at_once: calls at once in each.
@@ -39,16 +47,25 @@ def held_all(
     """
     runs: list[Run] = [(name, row) for row in rows for name in contenders]
     runs.sort(key=lambda run: -run[1].conversation.end)  # calls of one length go together, the long ones first
-    found: dict[tuple[str, str], Outcome] = {}
+    names = {load(name).NAME: name for name in contenders}
+    found = {(names[outcome.contender], outcome.scenario): outcome for outcome in known}
+    runs = [run for run in runs if (run[0], run[1].name) not in found or _is_doubtful(found[run[0], run[1].name])]
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
         for size in (at_once, 2):
             batches = [runs[start : start + size] for start in range(0, len(runs), size)]
             jobs = [pool.submit(_hold, batch, model, log=log) for batch in batches]
             for batch, job in zip(batches, jobs, strict=True):
-                found |= {(name, row.name): outcome for (name, row), outcome in zip(batch, job.result(), strict=True)}
+                for (name, row), outcome in zip(batch, job.result(), strict=True):
+                    before = found.get((name, row.name))
+                    if before is None or outcome.lag_ms < before.lag_ms:
+                        found[name, row.name] = outcome
                 print(f"{len(found)} calls", end="\r", file=sys.stderr)
-            runs = [run for run in runs if found[run[0], run[1].name].lag_ms > DOUBTFUL][:_AGAIN]
+            runs = [run for run in runs if _is_doubtful(found[run[0], run[1].name])][:_AGAIN]
     return [found[name, row.name] for row in rows for name in contenders]
+
+
+def _is_doubtful(outcome: Outcome) -> bool:
+    return outcome.lag_ms > DOUBTFUL
 
 
 def _hold(batch: Sequence[Run], model: str, *, log: bool) -> list[Outcome]:

@@ -95,14 +95,14 @@ async def rehearse(**ways: Any) -> int:
         await transcript.reaches("assistant", 1)
 
         service.inject("reset@user+0.3s")  # in the midst of the caller's words
-        await microphone.say(voice(seconds=1.5))
+        await microphone.say(voice(seconds=1))
         await transcript.reaches("assistant", 2)
 
         await asyncio.sleep(1)
         service.inject("1011@tool+0.3s")  # while the till is at work
         await session.run(user_input='please call order {"what": "a rye bread"}')
         await transcript.reaches("assistant", 3)
-        await asyncio.sleep(1)
+        await transcript.reaches("recovered", 3)
         await session.aclose()
         return transcript.verdict(baker, lost_ms=service.report().lost_speech_ms)
 
@@ -111,8 +111,7 @@ class Transcript:
     """Prints the conversation as it comes, and what happens to its connections."""
 
     def __init__(self, session: AgentSession[None]) -> None:
-        self.lines: dict[str, list[str]] = {"user": [], "assistant": []}
-        self.recoveries = 0
+        self.lines: dict[str, list[str]] = {"user": [], "assistant": [], "recovered": []}
         self.errors: list[Any] = []
         session.on("conversation_item_added", self._said)
         session.on("error", lambda event: self.errors.append(event.error))
@@ -122,10 +121,10 @@ class Transcript:
         realtime: Any = session.current_agent.realtime_llm_session
         realtime.on("unbroken_event", self._happened)
 
-    async def reaches(self, role: str, count: int) -> None:
-        """Waits until so many lines of this role are whole."""
+    async def reaches(self, kind: str, count: int) -> None:
+        """Waits until there are so many lines of a kind: of a role, or of recoveries."""
         for _ in range(1000):
-            if len(self.lines[role]) >= count:
+            if len(self.lines[kind]) >= count:
                 return
             await asyncio.sleep(0.02)
 
@@ -136,7 +135,7 @@ class Transcript:
             *(["a whole reply of the agent"] if not whole or len(self.lines["assistant"]) < 3 else []),
             *(["the caller's words"] if len(self.lines["user"]) < 2 or lost_ms else []),
             *(["the order, once"] if baker.orders != ["a rye bread"] else []),
-            *(["three recoveries"] if self.recoveries < 3 else []),
+            *(["three recoveries"] if len(self.lines["recovered"]) < 3 else []),
             *(["a call without a fatal error"] if not all(error.recoverable for error in self.errors) else []),
         ]
         print("missing: " + ", ".join(missing) if missing else "The transcript is whole.")
@@ -153,8 +152,8 @@ class Transcript:
             case unbroken.OutageBegan(because=because):
                 print(f"        [{because}]")
             case unbroken.Recovered(link=link, steps=steps, reply=reply):
-                self.recoveries += 1
-                print(f"        [link {link} after {steps.total_ms:.0f} ms; the reply in flight: {reply}]")
+                self.lines["recovered"].append(f"[link {link} after {steps.total_ms:.0f} ms; the reply in flight: {reply}]")
+                print(f"        {self.lines['recovered'][-1]}")
             case _:
                 pass
 

@@ -76,7 +76,7 @@ def _kept(page: Page) -> list[str]:
     lines = [f"| what happens | {' | '.join(page.contenders)} |", "| --- " * (1 + len(page.contenders)) + "|"]
     for scenario, what in page.scenarios.items():
         row = [_cell(page, cells.get((scenario, name))) for name in page.contenders]
-        lines.append(f"| {what} | {' | '.join(row)} |")
+        lines.append(f"| `{scenario}`: {what} | {' | '.join(row)} |")
     return lines
 
 
@@ -88,6 +88,8 @@ def _cell(page: Page, outcome: Outcome | None) -> str:
     text += f"; {_silence(outcome)}"
     if outcome.contender in page.alone and outcome.scenario in page.needs_backup:
         text += " (it knows one service)"
+    if outcome.lag_ms > DOUBTFUL:
+        text += " (doubtful)"
     return text
 
 

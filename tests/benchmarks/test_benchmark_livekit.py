@@ -1,6 +1,7 @@
 """The comparison of LiveKit's realtime models measures what it says: its parts by hand, and real calls."""
 
 import asyncio
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -113,9 +114,15 @@ def test_the_page_has_a_row_per_scenario_and_says_where_a_contender_is_corrected
         outcomes=[KEPT],
     )
     lines = markdown(page).splitlines()
-    assert "| nothing | kept; 1.5 s silent |" in lines
-    assert "| something | not run |" in lines
+    assert "| `no_fault`: nothing | kept; 1.5 s silent |" in lines
+    assert "| `fault`: something | not run |" in lines
     assert "| ours | as it comes | `contenders/ours.py` |" in lines
+
+
+def test_the_published_page_is_what_was_measured() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    page = msgspec.json.decode((docs / "livekit-comparison.json").read_bytes(), type=Page)
+    assert markdown(page) in (docs / "livekit-comparison.md").read_text(encoding="utf-8")
 
 
 def test_every_fault_can_be_read_and_names_are_told_apart() -> None:

@@ -114,8 +114,10 @@ class Stage:
         return [event for event in self.events if isinstance(event, unbroken.Recovered)]
 
     async def speak(self, ms: int = 500) -> None:
-        """The user speaks, and is silent for as long as a turn's end needs."""
-        await self.microphone.say(speech(ms) + silence(500))
+        """The user speaks, and is silent for as long as a turn's end needs. A session that has closed listens no more."""
+        said = asyncio.ensure_future(self.microphone.say(speech(ms) + silence(500)))
+        await self.until(lambda: said.done() or self.closed, seconds=30.0)
+        said.cancel()
 
     async def until(self, condition: Callable[[], Any], *, seconds: float = 8.0) -> None:
         for _ in range(round(seconds * 100)):

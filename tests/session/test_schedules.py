@@ -13,7 +13,7 @@ from tests.session.schedules import call, schedule_of
 
 pytestmark = pytest.mark.anyio
 
-COUNT = int(os.environ.get("UNBROKEN_SCHEDULES", "16"))
+COUNT = int(os.environ.get("UNBROKEN_SCHEDULES", "12"))
 FIRST = int(os.environ.get("UNBROKEN_SCHEDULES_FROM", "0"))
 
 

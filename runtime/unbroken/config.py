@@ -256,7 +256,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     history_tokens: int | None = None
     event_bound: int = 8 * 1024 * 1024
     consumer_patience: float = 30.0
-    spare: Spare = "never"
+    spare: Spare = "auto"
     spare_age: float = 20.0
     empty_turns: int = 3
     on_cut_reply: CutReply = "continue"

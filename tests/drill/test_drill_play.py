@@ -51,7 +51,7 @@ async def test_the_default_drill_keeps_every_promise_and_decides_by_the_table() 
         "reset, then handle refused (1007)": [("network", "retry"), ("handle", "retry")],
         "silence: half-open": [("hung", "failover")],
         "silent model": [("hung", "retry")],
-        "reset, then HTTP 503 twice": [("network", "retry"), ("server", "failover"), ("server", "retry")],
+        "reset, then HTTP 503 twice": [("network", "retry"), ("server", "failover")],
         "reset, then HTTP 429, Retry-After 1": [("network", "retry"), ("quota", "failover")],
         "accepted, then 1011, thrice": [("server", "retry"), ("server", "retry"), ("server", "failover")],
         "reset, then no setupComplete": [("network", "retry"), ("hung", "retry")],

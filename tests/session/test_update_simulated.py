@@ -29,6 +29,10 @@ def said(seconds: int) -> bytes:
     return stamp((pcm * (1 + seconds * 32_000 // len(pcm)))[: seconds * 32_000])
 
 
+LINKS_ARE_CONNECTIONS = unbroken.Settings(spare="never")
+"""The service counts spares among its connections: without any, its numbers are those of the session's links."""
+
+
 async def speak(session: unbroken.Session, pcm: bytes) -> None:
     """Is the microphone; closes the session when the model has had time to answer."""
     began = anyio.current_time()
@@ -66,7 +70,9 @@ async def test_updates_in_the_midst_of_a_call(harsh: bool) -> None:
     async with serve(simulator(harsh=harsh, seed=5), memory=True, seed=5) as service:
         service.original(pcm)
         async with unbroken.Runtime(transport=service.transport, random=lambda: 0.5) as runtime:
-            session = runtime.open(service.target("gemini-3.8-live"), config=config("agent 0"))
+            session = runtime.open(
+                service.target("gemini-3.8-live"), config=config("agent 0"), settings=LINKS_ARE_CONNECTIONS
+            )
 
             async def change() -> None:
                 for number in range(1, 5):
@@ -100,7 +106,7 @@ async def test_a_cut_at_every_phase_of_an_update(after: float, model: str) -> No
         service.latency = Latency(seconds=0.05)
         vertex = {"vertexai": True, "location": "us-central1"} if model.startswith("gemini-live-2.5") else {}
         async with unbroken.Runtime(transport=service.transport, random=lambda: 0.1) as runtime:
-            session = runtime.open(service.target(model, **vertex), config=config("one"))
+            session = runtime.open(service.target(model, **vertex), config=config("one"), settings=LINKS_ARE_CONNECTIONS)
 
             async def change() -> None:
                 await anyio.sleep(3)

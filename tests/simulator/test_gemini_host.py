@@ -372,3 +372,15 @@ async def test_cancelled_anywhere_it_leaves_nothing_open() -> None:
         networks.clear()
 
     assert await cancel_everywhere(scenario, check=check) > 50
+
+
+@pytest.mark.parametrize("began", [7.1, 13.3, 1234.567])
+@pytest.mark.parametrize("due", [0.1, 0.7, 2.3])
+async def test_a_fault_is_due_at_a_moment_that_comes(began: float, due: float) -> None:
+    """Where the sum of two times is rounded down, a clock that jumps to it would jump there for ever."""
+    await anyio.sleep_until(began)
+    async with simulated(faults=[f"1011@{due}s"], memory=True) as service:
+        assert service.began == began
+        await anyio.sleep_until(service.moment(due))
+        assert service.now >= due
+        await anyio.sleep(1)

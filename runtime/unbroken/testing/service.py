@@ -83,6 +83,13 @@ class SimulatedService:
         """Seconds since the service began."""
         return anyio.current_time() - self.began
 
+    def moment(self, seconds: float) -> float:
+        """Returns the first moment on the clock at which `now` is so many seconds: a sum that was rounded may be just short."""
+        moment = self.began + seconds
+        while moment - self.began < seconds:
+            moment = math.nextafter(moment, math.inf)
+        return moment
+
     @property
     def connections(self) -> Sequence[Visit]:
         """Every connection that was ever accepted, in order."""
@@ -166,7 +173,7 @@ class SimulatedService:
             for visit in self._open:
                 visit.wake()
             deadline = self.plan.deadline(now=self.now)
-            with anyio.move_on_at(float("inf") if deadline is None else self.began + deadline):
+            with anyio.move_on_at(float("inf") if deadline is None else self.moment(deadline)):
                 await self._wake.wait()
 
     async def welcome(self, stream: anyio.abc.ByteStream) -> None:

@@ -255,7 +255,7 @@ class Visit:
         if self.link.deadline is not None:
             times.append(self.link.deadline)
         if (struck := self._service.plan.deadline(now=self._service.now)) is not None:
-            times.append(self._service.began + struck)
+            times.append(self._service.moment(struck))
         deadline = self._silent_until if self._is_silent() else min(times, default=math.inf)
         with anyio.move_on_at(deadline):
             await self._changed.wait()

@@ -84,7 +84,7 @@ class SimulatedService:
         return anyio.current_time() - self.began
 
     def moment(self, seconds: float) -> float:
-        """Returns the first moment on the clock at which `now` is so many seconds: a sum that was rounded may be just short."""
+        """Returns the first moment on the clock at which `now` is so many seconds: a rounded sum may be just short of it."""
         moment = self.began + seconds
         while moment - self.began < seconds:
             moment = math.nextafter(moment, math.inf)

@@ -247,3 +247,56 @@ async def test_every_order_on_the_simulated_service(cut: Cut, carry: str, model:
     assert newest or told, "the result has reached the model"
     assert all(call.answers <= 1 for call in report.calls)
     assert not any(call.refused for call in report.calls if call.link == max(by_link)), "no call is answered twice"
+
+
+async def test_a_reply_that_comes_before_the_question_does_settles_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = speech(2000) + quiet(1500)
+
+    async def asks(call: Call) -> None:
+        call.say(ready=True)
+        call.say(handle="h")
+        while not any(message.get("text") == "And the weather?" for message in call.other):
+            await call.take()
+        call.say(tool="weather")
+        await anyio.sleep(0.5)
+        call.socket.abort()
+
+    async def speaks_first(call: Call) -> None:
+        call.say(ready=True)
+        while not any("context" in message for message in call.other):
+            await call.take()
+        call.reply()
+        while not any(message.get("text") == "And the weather?" for message in call.other):
+            await call.take()
+        call.say(again="weather")
+        while not any("result" in message for message in call.other):
+            await call.take()
+        call.reply()
+        await call.listen()
+
+    calls: list[ToolCall] = []
+    ended = 0
+    async with stage(one=[asks, speaks_first]) as it, talk(it, monkeypatch=monkeypatch) as session:
+        await until(session, unbroken.Connected)
+        await speak(session, said)  # nothing says that it was heard, so it goes before the question once more
+        await session.send_text("And the weather?")
+
+        async def answer() -> None:
+            await anyio.sleep(0.5)  # in the midst of that
+            await session.send_tool_result(calls[0], ANSWER)
+
+        async with anyio.create_task_group() as tasks:
+            async for event in session:
+                match event:
+                    case ToolCall():
+                        calls.append(event)
+                    case OutageBegan():
+                        tasks.start_soon(answer)
+                    case ReplyEnded(how="complete"):
+                        ended += 1
+                        if ended == 2:
+                            break
+                    case _:
+                        pass
+    assert [call.call_id for call in calls] == ["weather"], "it is answered from the ledger"
+    assert {"result": ["weather again", ANSWER]} in it.calls[1].other

@@ -345,6 +345,7 @@ class Continuity:
         self.conversation.begin_link(
             link, known=plan.known, start=plan.start, carry=way.carry, open_turn=plan.lost > 0, calls=way.calls
         )
+        self.conversation.ledger.given = way.seq
         self._written.clear()
         self.outbox.rewind(plan.start, way.seq, held=way.retold.holds if way.retold is not None else None)
         self._acknowledged = min(self._acknowledged, way.seq)

@@ -237,6 +237,7 @@ class Conversation:
             self._keep(Said("user", text=text.text, spoken=False, seq=seq))
             if text.turn_complete:
                 self.replies.cut = None
+        self.ledger.given = max(self.ledger.given, seq)
         if text.turn_complete:
             self.reply_owed = self._asked = self._said = True
 
@@ -259,6 +260,7 @@ class Conversation:
             seq: its number in the outbox, by which one that is sent again is known.
         """
         self.reply_owed = self._asked = self._said = True
+        self.ledger.given = max(self.ledger.given, seq)
         self.replies.request(request.instructions, seq=seq)
 
     def answer(self, call_id: str, result: object, *, scheduling: str | None = None) -> ToolResult | None:

@@ -36,11 +36,12 @@ class _Entry:
         "number",
         "position",
         "result",
+        "seq",
         "settled",
         "wire_id",
     )
 
-    def __init__(self, call: ToolCall, *, number: int, link: int, wire_id: str, key: bytes) -> None:
+    def __init__(self, call: ToolCall, *, number: int, link: int, wire_id: str, key: bytes, seq: int) -> None:
         self.call = call
         self.number = number
         """Its place among all calls of the session, from 1."""
@@ -49,6 +50,8 @@ class _Entry:
         """The link that issued it last."""
         self.wire_id = wire_id
         """The id that this link knows it by."""
+        self.seq = seq
+        """The last item of the outbox that the context had which issued it."""
         self.position: int | None = None
         self.result: ToolResult | None = None
         self.delivered = 0
@@ -69,10 +72,12 @@ class ToolLedger:
 
     Attributes:
         count: calls that were ever issued, each once however often it was issued again.
+        given: the last item of the outbox that the current context was given; what asks for a call may come again after it.
     """
 
     def __init__(self, *, bound: int = 256) -> None:
         self.count: int = 0
+        self.given: int = 0
         self._bound = bound
         self._entries: list[_Entry] = []
         self._by_id: dict[str, _Entry] = {}
@@ -96,7 +101,7 @@ class ToolLedger:
             app_id = f"{app_id}~{link}"
         shown = call if app_id == call.call_id else msgspec.structs.replace(call, call_id=app_id)
         self.count += 1
-        entry = _Entry(shown, number=self.count, link=link, wire_id=call.call_id, key=key)
+        entry = _Entry(shown, number=self.count, link=link, wire_id=call.call_id, key=key, seq=self.given)
         self._entries.append(entry)
         self._by_id[app_id] = entry
         self._prune()
@@ -185,9 +190,14 @@ class ToolLedger:
         return entry is None or entry.settled
 
     def reply_completed(self, heard: int) -> None:
-        """A reply was completed by a context that has heard the user's audio up to a position."""
+        """A reply was completed by a context that has heard the user's audio up to a position.
+
+        It settles the calls whose answer that context has, if it was given what asked for them, too: otherwise that is still
+        to come, and the call with it once more.
+        """
         for entry in self._entries:
-            if entry.delivered and entry.position is not None and heard >= entry.position:
+            knows = entry.position is not None and heard >= entry.position and self.given >= entry.seq
+            if entry.delivered and knows:
                 entry.settled = True
                 entry.again = False
 

@@ -182,10 +182,13 @@ class AudioPipe(Actor[Replay]):
         self._drain(anyio.current_time())
 
     def answer(self, call_id: str, result: object, *, scheduling: str | None) -> None:
-        """Queues the answer to a tool call, ahead of audio that waits."""
+        """Queues the answer to a tool call: ahead of audio that waits where the link waits for it, else behind that, since
+        what asked for the call may be among it."""
         answer = self.conversation.answer(call_id, result, scheduling=scheduling)
         if answer is not None:
-            self.outbox.put(answer, self.outbox.position)
+            link = self._link.number if self._link is not None else 0
+            waited_for = call_id in self.conversation.ledger.waits_for(link)
+            self.outbox.put(answer, self.outbox.position if waited_for else self.journal.end)
             self._drain(anyio.current_time())
 
     # -- from the link, in its own task ----------------------------------------------------------------------------------

@@ -281,3 +281,18 @@ def test_a_settled_call_may_come_again_where_the_snapshot_is_older_though_nobody
     ledger.begin_link(2, known=0, told=False, calls=calls)
     event = shown(ledger, call("9"), link=2)
     assert isinstance(event, ToolResult if again else ToolCall)
+
+
+@pytest.mark.parametrize(("given", "again"), [(3, False), (2, True)])
+def test_a_reply_settles_a_call_only_where_what_asked_for_it_was_given(given: int, again: bool) -> None:
+    """Otherwise that is sent again after the reply, and the model issues the call once more."""
+    ledger = ToolLedger()
+    ledger.given = 3
+    asked = call()
+    result = answered(ledger, asked, link=1)
+    ledger.begin_link(2, known=0, told=False, calls=0)
+    ledger.given = given
+    assert isinstance(ledger.deliver(result, link=2), Turn)
+    ledger.reply_completed(0)
+    once_more = shown(ledger, call("2"), link=2)
+    assert isinstance(once_more, ToolResult if again else ToolCall)

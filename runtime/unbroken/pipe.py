@@ -240,7 +240,7 @@ class AudioPipe(Actor[Replay]):
             events = self.conversation.link_lost(now, heard=self.journal.heard)
             for event in events:
                 self._outlet.put(event)
-            self.continuity.lost(reported=self._released, cut=bool(events))
+            self.continuity.lost(reported=self._released, cut=any(ended.how == "cut" for ended in events))
             facts = msgspec.structs.replace(
                 down.closure.facts,
                 tool_pending=bool(self.conversation.ledger.waits_for(down.link)),

@@ -99,6 +99,8 @@ def _event(key: str, value: Any) -> list[WireEvent]:
             return [ModelTranscript(text=value)]
         case "end":
             return [GenerationComplete(), TurnComplete()]
+        case "generated":
+            return [GenerationComplete()]
         case "interrupted":
             return [Interrupted(), TurnComplete()]
         case "handle":

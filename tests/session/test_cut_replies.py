@@ -356,6 +356,23 @@ async def test_the_history_tells_what_was_played(
         assert it.calls[1].history == (said if kept is None else [*said, ["model", kept]])
 
 
+async def test_a_reply_of_which_all_had_come_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def ends_late(call: Call) -> None:
+        call.say(ready=True)
+        await call.hear(len(ASKED))
+        call.say(transcript="What time is it?")
+        call.say(audio=400)
+        call.say(generated=True)
+        await anyio.sleep(0.1)
+        call.socket.close(1011, QUOTA)
+
+    async with stage(one=[ends_late], two=[greet]) as it, talk(it, "one", "two", monkeypatch=monkeypatch) as session:
+        await speak(session, ASKED)
+        assert (await until(session, ReplyEnded)).how == "complete"
+        assert (await until(session, Recovered)).reply == "none"
+        assert it.calls[1].other == []
+
+
 @pytest.mark.parametrize(
     ("bad", "why"),
     [

@@ -170,7 +170,7 @@ class Conversation:
             self._user.position = heard
             self.reply_owed = True
 
-    def link_lost(self, now: float, *, heard: int) -> tuple[Event, ...]:
+    def link_lost(self, now: float, *, heard: int) -> tuple[ReplyEnded, ...]:
         """The current link is over; a reply that was in flight is cut, or complete where all of it had come.
 
         Args:

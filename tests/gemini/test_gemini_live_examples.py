@@ -145,7 +145,7 @@ async def test_the_tools_are_fair(contender: str) -> None:
 @pytest.mark.parametrize("fault", ["reset@tool+0.05s", "1011@tool+0.05s", "goaway:0.2s@tool"])
 async def test_the_tool_runs_once_and_its_answer_arrives(fault: str) -> None:
     async with service_with("unbroken", faults=[fault]) as (service, connect):
-        assert await lights(connect, work=0.7) == LIT
+        assert await lights(connect, work=1.5) == LIT
         assert len(service.report().links) == 2
         assert [(call.link, call.answers) for call in service.report().calls] == [(1, 0), (2, 1)]
 
@@ -153,4 +153,4 @@ async def test_the_tool_runs_once_and_its_answer_arrives(fault: str) -> None:
 async def test_the_tools_end_with_google_genais_session() -> None:
     async with service_with("google-genai", faults=["reset@tool+0.05s"]) as (_, connect):
         with pytest.raises(Exception, match=r"1006|no close frame"):
-            await lights(connect, work=0.7)
+            await lights(connect, work=1.5)

@@ -1,0 +1,1 @@
+"""What unbroken costs and what its recoveries take, beside the peers and beside a floor: ``python -m benchmarks``."""

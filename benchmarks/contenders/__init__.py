@@ -1,0 +1,1 @@
+"""Who is measured: each contender is a file here, run by the Python of an environment of its own."""

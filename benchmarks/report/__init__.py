@@ -1,0 +1,1 @@
+"""Pages, tables and verdicts of stored results. Nothing in this package measures: it reads `benchmarks.results.Results`."""

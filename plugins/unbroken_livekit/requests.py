@@ -9,6 +9,10 @@ from livekit.agents import llm
 
 __all__ = ["Request", "Requests"]
 
+_INTERRUPTED = 1.0
+"""Seconds after an interruption until a request that nobody has cancelled fails: LiveKit cancels it by itself, some turns of
+the event loop later, and would take one that has ended by then for a reply that has begun."""
+
 
 class Request:
     """A reply that the application asked for.
@@ -16,16 +20,18 @@ class Request:
     Attributes:
         future: what `generate_reply` returned.
         asked_at: on `time.monotonic`.
+        interrupted: the application has interrupted all speech since, and will cancel this one.
     """
 
     def __init__(self) -> None:
         self.future: asyncio.Future[llm.GenerationCreatedEvent] = asyncio.get_running_loop().create_future()
         self.asked_at = time.monotonic()
+        self.interrupted = False
 
     @property
     def withdrawn(self) -> bool:
         """The application does not want it any more: the speech was interrupted before it began."""
-        return self.future.cancelled()
+        return self.interrupted or self.future.cancelled()
 
     def fail(self, because: str) -> None:
         """Ends it with a `llm.RealtimeError`; one that has ended stays as it is."""
@@ -65,6 +71,13 @@ class Requests:
         request, self._request = self._request, None
         self._unwind()
         return request
+
+    def interrupt(self) -> None:
+        """The application has interrupted all speech: the reply that is waited for is not wanted, though LiveKit says so of
+        each only some turns of the event loop later. Until then the answer to what interrupted it may have begun."""
+        if self._request is not None and not self._request.withdrawn:
+            self._request.interrupted = True
+            asyncio.get_running_loop().call_later(_INTERRUPTED, self._request.fail, "interrupted before it began")
 
     def user_spoke(self) -> None:
         """The user has spoken: what comes next is the answer to that, and no withdrawn request's reply."""

@@ -203,9 +203,7 @@ class RealtimeSession(llm.RealtimeSession[Any]):
             self._tools = llm.ToolContext(cast("list[llm.Tool]", tools))
             self._reconfigure()
         future = self._requests.add()
-        if not self._model.arguments.transcribed:
-            # nothing would tell the reply to a withdrawn request from the answer to what the user has said since
-            future.add_done_callback(lambda ended: self._requests.user_spoke() if ended.cancelled() else None)
+        future.add_done_callback(lambda ended: self._unless_transcribed() if ended.cancelled() else None)
         if self._task.done() or self._closing:
             self._requests.fail("the session has ended")
             return future
@@ -245,8 +243,11 @@ class RealtimeSession(llm.RealtimeSession[Any]):
 
     def interrupt(self) -> None:
         """Drops what is left of the reply in flight. Where the application marks turns the model stops, too; elsewhere no
-        Live model can be stopped but by the user's voice, and what it still says is not passed on."""
+        Live model can be stopped but by the user's voice, and what it still says is not passed on, nor is a reply that was
+        asked for and has not begun."""
         self._replies.interrupt()
+        self._requests.interrupt()
+        self._unless_transcribed()
         if not self._model.arguments.uninterruptible:
             self.start_user_activity()
 
@@ -359,8 +360,8 @@ class RealtimeSession(llm.RealtimeSession[Any]):
                     replies.text(text)
                 return
             case unbroken.UserTranscript():
-                self._requests.user_spoke()
                 self._turns.wrote(event, replying=replies.replying)
+                self._requests.user_spoke()
                 return
             case unbroken.ReplyBegan():
                 replies.began(event)
@@ -369,8 +370,8 @@ class RealtimeSession(llm.RealtimeSession[Any]):
             case unbroken.Interrupted():
                 self._interrupted()
             case unbroken.UserActivity(speaking=speaking):
-                self._requests.user_spoke()
                 self._turns.activity(speaking=speaking)
+                self._requests.user_spoke()
             case unbroken.ToolCall():
                 self._call(event)
             case unbroken.ToolCallCancelled(call_ids=call_ids):
@@ -422,6 +423,7 @@ class RealtimeSession(llm.RealtimeSession[Any]):
             return
         self._turns.interrupted()
         self._replies.interrupt()
+        self._requests.user_spoke()
 
     def _transcribed(self, event: llm.InputTranscriptionCompleted) -> None:
         if event.is_final:
@@ -497,6 +499,11 @@ class RealtimeSession(llm.RealtimeSession[Any]):
         if wanted != self._config:
             self._config = wanted
             await session.update(wanted, within=_PROMPTLY)
+
+    def _unless_transcribed(self) -> None:
+        """Forgets a withdrawn request where nothing tells its reply from the answer to what the user has said since."""
+        if not self._model.arguments.transcribed:
+            self._requests.user_spoke()
 
     def _unwind(self) -> None:
         if self._timer is not None:

@@ -367,3 +367,27 @@ async def test_a_withdrawn_request_takes_its_reply_with_it(parts: Parts) -> None
     parts.began(2)
     parts.audio()
     assert "created" in parts.log
+
+
+async def test_the_answer_to_what_interrupted_a_request_is_not_taken_for_the_requests_reply(parts: Parts) -> None:
+    asked = parts.requests.add()
+    parts.wrote("Are you open?")
+    parts.requests.interrupt()  # LiveKit does so at once, and cancels what it waits for some turns of the event loop later
+    parts.requests.user_spoke()
+    parts.began(1)
+    parts.audio()
+    assert "created" in parts.log
+    assert not asked.done()
+    asked.cancel()
+    assert parts.generation.open
+
+
+async def test_a_request_that_was_interrupted_and_that_nobody_cancels_fails(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unbroken_livekit.requests._INTERRUPTED", 0.0)
+    asked = parts.requests.add()
+    parts.requests.interrupt()
+    assert not parts.requests.pending
+    with pytest.raises(llm.RealtimeError, match=r"^interrupted before it began$"):
+        await asked

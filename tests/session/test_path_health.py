@@ -23,7 +23,7 @@ from unbroken.watchdog import Watchdog
 
 pytestmark = pytest.mark.anyio
 
-HOURS = {"asyncio": 10, "trio": 10 if os.environ.get("UNBROKEN_LONG_TESTS") else 2}
+HOURS = {"asyncio": 10, "trio": 10 if os.environ.get("UNBROKEN_LONG_TESTS") else 1}
 
 
 class RoadSocket(Socket):

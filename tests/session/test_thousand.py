@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import statistics
 from array import array
@@ -18,8 +19,9 @@ from unbroken.core.fleet import Fleet
 
 pytestmark = pytest.mark.anyio
 
-SESSIONS = {"asyncio": 1000, "trio": 100}
-"""On trio fewer, since its part of the virtual time takes longer and there is nothing new to see."""
+SESSIONS = {"asyncio": 1000 if os.environ.get("UNBROKEN_LONG_TESTS") else 300, "trio": 100}
+"""A third of them is a queue of six seconds already; ``UNBROKEN_LONG_TESTS=1`` cuts all thousand. On trio fewer, since its
+part of the virtual time takes longer and there is nothing new to see."""
 
 RATE = 200
 """Samples per second; the least that speech can be told from silence by, so that an hour of it is small."""

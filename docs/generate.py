@@ -165,6 +165,10 @@ def _step(step: Step) -> str:
         bounds.append(
             "the handle has " + ("not failed" if step.handle_below == 1 else f"failed < {step.handle_below} times")
         )
+    if step.unlived_from:
+        times = "" if step.unlived_from == 1 else f" {step.unlived_from} times"
+        late = f", after {step.slower_than:g} s or more" if step.slower_than else ""
+        bounds.append(f"ended before it was live{times}{late}, another target at hand")
     if step.failures_below:
         bounds.append(f"< {step.failures_below} failed")
     return step.act + (f" ({', '.join(bounds)})" if bounds else "")

@@ -285,6 +285,9 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
         now: the present.
         targets: the route, in order of preference.
         current: index of the target whose link ended.
+        phase: where in its life that link was.
+        age: seconds from that link's begin to its end.
+        unlived: links to that target in a row, over outages too, that ended before they were live, that link included.
         attempt: links that failed in a row, this one included: over outages too, where no healthy stretch lay between.
         outage_age: seconds since the outage was noticed.
         patience_left: seconds the outage may still last before the session has to escalate.
@@ -304,6 +307,9 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     now: float = 0.0
     targets: tuple[TargetState, ...] = ()
     current: int = 0
+    phase: Phase = "live"
+    age: float = 0.0
+    unlived: int = 0
     attempt: int = 1
     outage_age: float = 0.0
     patience_left: float = 60.0

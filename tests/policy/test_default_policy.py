@@ -12,7 +12,19 @@ from unbroken.core.bounds import counted_as, flaw
 from unbroken.core.defaults import DEFAULTS
 from unbroken.core.first import First, first_target
 from unbroken.core.policy import DefaultPolicy, backoff
-from unbroken.decisions import FAULTS, Decision, Escalate, FailOver, Fault, FaultKind, Finish, Retry, Situation, TargetState
+from unbroken.decisions import (
+    FAULTS,
+    Decision,
+    Escalate,
+    FailOver,
+    Fault,
+    FaultKind,
+    Finish,
+    Phase,
+    Retry,
+    Situation,
+    TargetState,
+)
 
 DECIDE = DefaultPolicy().decide
 
@@ -230,6 +242,82 @@ def test_a_model_that_only_may_be_the_wrong_one_is_held_out_for_where_there_is_n
     assert short(DECIDE(unsure, situation(target(0, tried=3)))) == "retry handle"
     assert short(DECIDE(unsure, situation(target(0, tried=3), target(1)))) == "failover 1 history"
     assert short(DECIDE(fault("model", confidence=0.9), situation(target(0, tried=3)))) == "escalate"
+
+
+# -- links that were never live -------------------------------------------------------------------------------------------
+
+
+def unlived(kind: FaultKind, times: int, *others: TargetState, host: str = "a", **columns: Any) -> Decision:
+    """What is decided where so many links to a host ended before they were live."""
+    here = target(0, tried=times, endpoint=host)
+    known = {"phase": "setup", "unlived": times, "useful": False, "has_handle": False, **columns}
+    return DECIDE(fault(kind), situation(here, *others, **known))
+
+
+@pytest.mark.parametrize("kind", ["hung", "network"])
+def test_a_link_that_hung_before_it_was_live_is_left_at_once_where_another_target_is_at_hand(kind: FaultKind) -> None:
+    decision = unlived(kind, 1, target(1), age=5.0)
+    assert (short(decision), decision.rule) == ("failover 1 history", f"{kind}-elsewhere")
+    assert decision.because == (
+        "It has cost the caller seconds without coming up, and another target is at hand; the conversation moves to p1/m1 at"
+        " once, with the history told again."
+    )
+    assert short(unlived(kind, 1, target(1), age=0.5)) == "retry history", "a deadline of half a second costs little"
+    assert short(unlived(kind, 1, age=5.0)) == "retry history"
+
+
+def test_a_backup_that_hangs_too_is_left_for_the_first_again() -> None:
+    back = unlived("hung", 1, target(1, tried=1), age=5.0)
+    assert isinstance(back, FailOver)
+    assert back.target == 1
+    assert back.after == pytest.approx(0.15)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"breaker": "half-open"},
+        {"breaker": "open", "usable_after": 1.0},
+        {"usable_after": 1.0},
+        {"unfit": "It has no tools."},
+        {"ruled_out": "Its model is not served."},
+        {"backlog": 6.0},
+    ],
+)
+def test_of_a_target_at_hand_nothing_bad_is_known(columns: dict[str, Any]) -> None:
+    assert short(unlived("hung", 1, target(1, **columns), age=5.0)) == "retry history"
+    assert unlived("server", 2, target(1, **columns)).rule == "server-resume"
+
+
+@pytest.mark.parametrize(("phase", "leaves"), [("dial", False), ("tls", False), ("upgrade", False), ("setup", True)])
+def test_a_host_that_does_not_answer_is_not_left_for_another_model_there(phase: Phase, leaves: bool) -> None:
+    for kind in ("hung", "network"):
+        same = unlived(kind, 1, target(1, endpoint="a"), phase=phase, age=5.0)
+        assert isinstance(same, FailOver) == leaves
+        assert isinstance(unlived(kind, 1, target(1, endpoint="b"), phase=phase, age=5.0), FailOver)
+
+
+def test_a_target_that_refuses_twice_before_it_is_live_is_left_where_another_is_at_hand() -> None:
+    decisions = [unlived("server", times, target(1)) for times in (1, 2)]
+    assert [decision.rule for decision in decisions] == ["server-once-more", "server-elsewhere"]
+    assert [getattr(decision, "after", None) for decision in decisions] == [0.0, 0.0]
+    alone = [unlived("server", times).rule for times in (1, 2, 3)]
+    assert alone == ["server-resume", "server-resume", "server-hold"]
+
+
+def test_a_refusal_after_a_link_that_had_been_live_is_answered_by_one_more_try_soon() -> None:
+    here = target(0, tried=2)
+    once_more = DECIDE(fault("server"), situation(here, target(1), phase="upgrade", unlived=1, useful=False))
+    assert isinstance(once_more, Retry)
+    assert (once_more.rule, once_more.after, once_more.carry) == ("server-once-more", 0.05, "handle")
+    alone = DECIDE(fault("server"), situation(here, phase="upgrade", unlived=1, useful=False))
+    assert getattr(alone, "after", None) == pytest.approx(0.15), "with jitter, where there is no other to go to"
+
+
+def test_a_rules_own_retry_is_no_more_than_the_table_where_the_table_retries() -> None:
+    asked = situation(target(0, tried=2), target(1), phase="setup", unlived=2, useful=False)
+    assert DECIDE(fault("server", action="retry"), asked).rule == "server-elsewhere"
+    assert DECIDE(fault("server", action="failover"), asked).rule == "rule-failover"
 
 
 # -- what the fleet and the catalog say -----------------------------------------------------------------------------------

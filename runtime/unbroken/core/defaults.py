@@ -10,7 +10,7 @@ import msgspec
 from unbroken.core.fleet import QUOTA_COOL_DOWN
 from unbroken.decisions import FaultKind
 
-__all__ = ["DEFAULTS", "Act", "Default", "Step"]
+__all__ = ["DEFAULTS", "SLOW_START", "Act", "Default", "Step"]
 
 
 Act = Literal["resume", "fresh", "fail over", "wait", "escalate", "finish"]
@@ -29,8 +29,12 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
         handle_below: only while fewer links have failed with the handle that is held; 0: always.
         useful: only where something useful had come on the link that ended.
         unconfirmed: only where the peer may still hold the socket before.
+        unlived_from: only where so many links to this target in a row or more ended before they were live, and where another
+            target is at hand: one that may be dialled now, and of which the runtime knows nothing bad; 0: always.
+        slower_than: only where the link that ended had lived for longer, in seconds.
         unsure: only where the rule that found the fault is not sure of it (`unbroken.core.classify.SURE`).
-        pace: "backoff" is at once and then full jitter; "handle" leaves the service time to let go of the old socket.
+        pace: "backoff" is at once and then full jitter; "soon" is at once and then after 50 ms; "handle" leaves the service
+            time to let go of the old socket.
     """
 
     id: str
@@ -40,8 +44,10 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     handle_below: int = 0
     useful: bool = False
     unconfirmed: bool = False
+    unlived_from: int = 0
+    slower_than: float = 0.0
     unsure: bool = False
-    pace: Literal["backoff", "handle"] = "backoff"
+    pace: Literal["backoff", "soon", "handle"] = "backoff"
 
 
 class Default(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,9 +64,14 @@ class Default(msgspec.Struct, frozen=True, kw_only=True):
     advice: str
 
 
+SLOW_START: Final = 1.0
+"""Seconds after which a link that fails before it was live is not tried again where another target is at hand: a caller
+notices a second of silence, and what was said is too old to be answered after ten."""
+
 _ELSEWHERE: Final = "; the conversation moves to {target} {when}, {carry}."
 _AGAIN: Final = "; {target} is dialled again {when}, {carry}."
 _KEEP_TRYING: Final = "There is no other target to go to" + _AGAIN
+_WAITED: Final = "It has cost the caller seconds without coming up, and another target is at hand"
 _SPENT: Final = "Nothing else is usable before that; {target} is dialled {when}, {carry}."
 
 
@@ -73,6 +84,20 @@ def _wait(kind: FaultKind) -> Step:
 
 
 _SERVER: Final = (
+    Step(
+        id="server-elsewhere",
+        act="fail over",
+        unlived_from=2,
+        because="This target refuses again before it has come up, and another one is at hand" + _ELSEWHERE,
+    ),
+    Step(
+        id="server-once-more",
+        act="resume",
+        failures_below=3,
+        unlived_from=1,
+        pace="soon",
+        because="Such a refusal often passes, and if it does not, another target is at hand" + _AGAIN,
+    ),
     Step(id="server-resume", act="resume", failures_below=3, because="Such a fault often passes" + _AGAIN),
     Step(id="server-failover", act="fail over", because="This target keeps failing" + _ELSEWHERE),
     Step(id="server-hold", act="resume", because=_KEEP_TRYING),
@@ -98,6 +123,13 @@ DEFAULTS: Final[Mapping[FaultKind, Default]] = {
     "network": Default(
         meaning="the path broke: reset, no close frame, DNS, TLS, refused",
         steps=(
+            Step(
+                id="network-elsewhere",
+                act="fail over",
+                unlived_from=1,
+                slower_than=SLOW_START,
+                because=_WAITED + _ELSEWHERE,
+            ),
             Step(id="network-resume", act="resume", failures_below=8, because="Broken paths heal" + _AGAIN),
             Step(id="network-resume-again", act="resume", useful=True, because="The path had healed before" + _AGAIN),
             Step(id="network-failover", act="fail over", because="The way to this target stays broken" + _ELSEWHERE),
@@ -109,6 +141,13 @@ DEFAULTS: Final[Mapping[FaultKind, Default]] = {
     "hung": Default(
         meaning="open but dead: no setupComplete, no pong and no data, no reply to a finished turn",
         steps=(
+            Step(
+                id="hung-elsewhere",
+                act="fail over",
+                unlived_from=1,
+                slower_than=SLOW_START,
+                because=_WAITED + _ELSEWHERE,
+            ),
             Step(
                 id="hung-resume",
                 act="resume",

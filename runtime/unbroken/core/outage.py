@@ -37,6 +37,7 @@ class Outages:
         self._attempt = 0
         self._recoveries = 0
         self._tried: Counter[int] = Counter()
+        self._unlived: Counter[int] = Counter()
         self._ruled_out: dict[int, str] = {}
         self._misconfigured: set[int] = set()
         self._drop_media = False
@@ -69,6 +70,7 @@ class Outages:
         failed = closure.ending.cause != "update"
         self._attempt += failed
         self._tried[target] += failed
+        self._unlived[target] = 0 if closure.phase == "live" else self._unlived[target] + failed
         self._age = closure.age
         if closure.phase in ("setup", "live"):  # before, the handle had not been shown
             self._handle_failures = self._handle_failures + 1 if closure.facts.resumed and not closure.facts.useful else 0
@@ -199,6 +201,7 @@ class Outages:
         self._attempt = 0
         self._handle_failures = 0
         self._tried.clear()
+        self._unlived.clear()
         self.story.clear()
 
     def situation(
@@ -224,6 +227,9 @@ class Outages:
                 for state in self._targets
             ),
             current=target,
+            phase=closure.phase,
+            age=closure.age,
+            unlived=self._unlived[target],
             attempt=self._attempt if self._began is None else max(1, self._attempt),
             outage_age=age,
             patience_left=max(0.0, self._settings.patience - age),

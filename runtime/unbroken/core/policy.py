@@ -12,6 +12,10 @@ session escalates, so that no path goes on for ever; a planned end uses up no re
   A floor beyond the session's patience that others were told of is no end of a call which was well there: it dials once.
 * A target whose breaker is open is left at once where there is another to go to, and probed where there is none: the runtime
   dials it once after 1, 2, 4, then every 5 s, and a probe that comes up lets the others in, in turn.
+* Where another target is at hand, a link that took a second or longer and ended before it was live is not tried again, for
+  the caller waits; one that was refused before it was live is tried once more, at once or after 50 ms. At hand is a target
+  that may be dialled now and whose breaker is closed; where the host did not answer, or broke off before the setup, it has
+  to be on another host.
 * No session moves to a target that has not what the session's configuration needs, or no room for its history.
 * Once it has moved, a session stays: each move costs it the handle. The next session begins on the first target of its
   route that may be dialled.
@@ -133,7 +137,7 @@ class _Asked(msgspec.Struct, frozen=True):
                 )
                 return Escalate(advice=advice, because=because, rule=step.id)
             case "fail over":
-                return self._elsewhere()
+                return self._elsewhere() if self._within_bounds() else None
             case "wait":
                 return self._when_usable()
             case "resume" | "fresh":
@@ -145,6 +149,8 @@ class _Asked(msgspec.Struct, frozen=True):
         return not (
             (step.failures_below and self.here.tried >= step.failures_below)
             or (step.handle_below and situation.handle_failures >= step.handle_below)
+            or (step.unlived_from and not (situation.unlived >= step.unlived_from and self._at_hand()))
+            or situation.age < step.slower_than
             or (step.useful and not situation.useful)
             or (step.unconfirmed and not situation.previous_unconfirmed)
             or (step.unsure and self.fault.confidence >= SURE)
@@ -178,6 +184,8 @@ class _Asked(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, step=step)
 
     def _paced(self) -> float:
+        if self.step.pace == "soon":
+            return min(FIRST_WAIT, self.situation.patience_left) if self.here.tried > 1 else 0.0
         if self.step.pace == "backoff":
             if self.situation.useful and self.kind != "planned":
                 return min(FIRST_WAIT, self.situation.patience_left) if self.here.tried > 1 else 0.0
@@ -185,9 +193,15 @@ class _Asked(msgspec.Struct, frozen=True):
         half = _ceiling(_HANDLE, max(1, self.situation.handle_failures)) / 2
         return min(half + self.situation.random * half, self.situation.patience_left)
 
-    def _elsewhere(self) -> FailOver | None:
+    def _at_hand(self) -> list[TargetState]:
+        return [target for target in self._usable() if target.breaker == "closed"]
+
+    def _usable(self) -> list[TargetState]:
         now = self.situation.now
-        usable = [target for target in self._others() if target.usable_after <= now and target.backlog <= _LONGEST]
+        return [target for target in self._others() if target.usable_after <= now and target.backlog <= _LONGEST]
+
+    def _elsewhere(self) -> FailOver | None:
+        usable = self._at_hand() if self.step.unlived_from else self._usable()
         if not usable:
             return None
         # the least tried first, so that a route of three is walked to its end before anything is tried again
@@ -218,7 +232,14 @@ class _Asked(msgspec.Struct, frozen=True):
             and self._has_room(target)
             and not (self.kind == "quota" and target.quota_group == self.here.quota_group)
             and not (self.kind == "auth" and target.credentials == self.here.credentials)
+            and not (self._at_the_door and target.endpoint == self.here.endpoint)
         ]
+
+    @property
+    def _at_the_door(self) -> bool:
+        """The host did not answer, or not let anybody in: nobody there has heard yet which of its models is wanted."""
+        way = self.kind in ("network", "hung") and self.situation.phase not in ("setup", "live")
+        return way and bool(self.here.endpoint)
 
     def _has_room(self, target: TargetState) -> bool:
         """Says whether the target's context window takes the history; after a full one, whether it is larger."""
@@ -278,16 +299,17 @@ _BY_RULE: Final = {
 def _steps(fault: Fault, kind: FaultKind, situation: Situation) -> Sequence[Step]:
     """Returns the table's steps, with the rule's own action before them where it has one."""
     steps = DEFAULTS[kind].steps
+    usual = next(step.act for step in steps if not step.unlived_from)
     match fault.action:
         case None:
             return steps
         case "finish" | "escalate":
             return (_BY_RULE[fault.action],)
         case "failover":
-            return steps if steps[0].act == "fail over" else (_BY_RULE["failover"], *steps)
+            return steps if usual == "fail over" else (_BY_RULE["failover"], *steps)
         case "retry":
             tried = situation.targets[situation.current].tried if situation.targets else 0
-            already = tried >= _RULE_RETRY or steps[0].act in ("resume", "fresh")
+            already = tried >= _RULE_RETRY or usual in ("resume", "fresh")
             return steps if already else (_BY_RULE["retry"], *steps)
 
 

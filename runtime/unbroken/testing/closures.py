@@ -89,6 +89,9 @@ def situation(closure: Closure) -> Situation:
     other = TargetState(name=f"{platform}/another-model", index=1, quota_group="another", credentials=platform)
     return Situation(
         targets=(here, other),
+        phase=closure.phase,
+        age=closure.age,
+        unlived=int(closure.phase != "live"),
         attempt=facts.consecutive,
         has_handle=facts.resumed or closure.phase == "live",
         has_history=True,

@@ -11,7 +11,7 @@ from typing import Final
 
 from hypothesis import strategies as st
 
-from unbroken.decisions import ACTIONS, FAULTS, Breaker, Carry, Fault, FaultKind, Situation, TargetState
+from unbroken.decisions import ACTIONS, FAULTS, PHASES, Breaker, Carry, Fault, FaultKind, Situation, TargetState
 from unbroken.testing.plays import End, Scene
 
 __all__ = ["ends", "faults", "randoms", "scenes", "situations"]
@@ -53,6 +53,9 @@ def situations(draw: st.DrawFn) -> Situation:
         now=draw(_SECONDS),
         targets=tuple(draw(_targets(index)) for index in range(count)),
         current=draw(st.integers(0, count - 1)),
+        phase=draw(st.sampled_from(("live", *PHASES))),
+        age=draw(_SECONDS),
+        unlived=draw(st.integers(0, 30)),
         attempt=draw(st.integers(1, 30)),
         outage_age=draw(_SECONDS),
         patience_left=draw(st.sampled_from((60.0, 0.0)) | _SECONDS),

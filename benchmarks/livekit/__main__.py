@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
+
 from benchmarks.livekit.contenders import CONTENDERS, load
 from benchmarks.livekit.cost import costs_of
 from benchmarks.livekit.runs import held_all

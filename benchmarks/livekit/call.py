@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import msgspec
+from livekit.agents import Agent, AgentSession, CloseEvent, ErrorEvent, function_tool
+
 from benchmarks.livekit import measured
 from benchmarks.livekit.contenders import Contender
 from benchmarks.livekit.conversations import TOOL_RESULT, Conversation
@@ -15,8 +17,6 @@ from benchmarks.livekit.headset import Microphone, Speaker
 from benchmarks.livekit.measured import Outcome
 from benchmarks.livekit.model import GREET, CallModel
 from benchmarks.livekit.scenarios import Scenario, Strike
-from livekit.agents import Agent, AgentSession, CloseEvent, ErrorEvent, function_tool
-
 from unbroken.testing.service import SimulatedService, serve
 
 __all__ = ["Events", "held"]

@@ -17,7 +17,6 @@ from benchmarks.livekit.conversations import BRIEF
 from benchmarks.livekit.headset import Microphone
 from benchmarks.livekit.model import GREET, CallModel
 from benchmarks.livekit.table import Cost
-
 from unbroken.testing.service import serve
 
 __all__ = ["costs_of"]
@@ -94,13 +93,14 @@ async def _session(model: Any) -> float:
     session = model.session()
     taking: list[asyncio.Task[None]] = []
     session.on("generation_created", lambda event: taking.append(asyncio.create_task(_take(session, event))))
-    microphone = Microphone(BRIEF.microphone())
+    pcm = BRIEF.microphone()
+    microphone = Microphone(pcm)
     await asyncio.sleep(BRIEF.turns[0].at)
     session.generate_reply(instructions=GREET)
     microphone.begin(loop.time())
     async for frame in microphone:
         session.push_audio(frame)
-        if microphone.position * 2 >= len(BRIEF.microphone()):
+        if microphone.position * 2 >= len(pcm):
             break
     await session.aclose()
     await asyncio.gather(*taking)

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
+
 from benchmarks.livekit.contenders import Contender
 from benchmarks.livekit.conversations import Conversation, Turn
 from benchmarks.livekit.headset import OUT_RATE
 from benchmarks.livekit.model import WORD, CallModel
 from benchmarks.livekit.scenarios import Scenario
-
 from unbroken.testing.intervals import Intervals
 from unbroken.testing.report import Report
 from unbroken.testing.service import SimulatedService

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
+
 from benchmarks.livekit.conversations import BRIEF, FULL, LONG, SLOW_TOOL, Conversation
 
 __all__ = ["BRIEFLY", "SCENARIOS", "Scenario", "Strike"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import msgspec
+
 from benchmarks.livekit.measured import Outcome
 
 __all__ = ["Cost", "Page", "markdown"]

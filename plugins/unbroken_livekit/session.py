@@ -14,7 +14,7 @@ from livekit.agents.utils import images
 
 import unbroken
 from unbroken_livekit import chat, report, tools
-from unbroken_livekit.audio import AudioInput
+from unbroken_livekit.audio import Listening
 from unbroken_livekit.configuration import session_config
 from unbroken_livekit.generation import Generation
 from unbroken_livekit.log import logger
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["RealtimeSession"]
 
 _INSTRUCTED = "(For your next reply, which you give now, follow this and do not mention it: {})"
-
-_EARLY = 250
-"""Frames that are kept before the session is open, which is a matter of one turn of the event loop."""
 
 _UNASKED = 0.5
 """Seconds that a user's words in the chat context wait for a reply to be asked for, before they are told without asking."""
@@ -65,8 +62,7 @@ class RealtimeSession(llm.RealtimeSession[Any]):
         self._history: tuple[unbroken.Turn, ...] = ()
         self._config: dict[str, Any] | None = None
         self._outages: list[unbroken.OutageBegan] = []
-        self._early: list[bytes] = []
-        self._input = AudioInput(model.profile.input_rate)
+        self._listening = Listening(model.profile.input_rate)
         self._complained: set[str] = set()
         self._closing = False
         self._timer: asyncio.TimerHandle | None = None
@@ -158,13 +154,7 @@ class RealtimeSession(llm.RealtimeSession[Any]):
     def push_audio(self, frame: rtc.AudioFrame) -> None:
         """Takes the user's audio, of any rate and number of channels. Never waits and never raises."""
         try:
-            pcm = self._input.take(frame)
-            if self.session is not None:
-                self.session.send_audio(pcm)
-            elif len(self._early) < _EARLY and not self._task.done():
-                self._early.append(pcm)
-        except unbroken.SessionClosed:
-            pass
+            self._listening.push(frame)
         except Exception as error:  # because LiveKit forwards no audio any more once this has raised
             self._complain("audio", f"a frame of the user's audio was dropped: {error!r}")
 
@@ -310,9 +300,7 @@ class RealtimeSession(llm.RealtimeSession[Any]):
                 history=self._history,
             )
             self.session = session
-            for pcm in self._early:
-                session.send_audio(pcm)
-            self._early.clear()
+            self._listening.opened(session)
             sending = asyncio.create_task(self._sending.run(session), name="unbroken livekit sending")
             try:
                 async for event in session:
@@ -475,6 +463,8 @@ class RealtimeSession(llm.RealtimeSession[Any]):
             self._sending.do("the user's message", lambda session: session.tell(turns))
 
     def _mark(self, mark: Literal["start", "end", "stream_end"]) -> None:
+        self._listening.flush()
+
         async def send(session: unbroken.Session) -> None:
             session.send_activity(mark)
 

@@ -41,13 +41,16 @@ def frames(samples: array[int], *, rate: int, channels: int = 1, each: float = 0
 def test_audio_at_the_models_rate_passes_unchanged() -> None:
     samples = array("h", range(-800, 800))
     taken = AudioInput(16_000)
-    assert b"".join(taken.take(frame) for frame in frames(samples, rate=16_000)) == samples.tobytes()
+    pieces = [*map(taken.take, frames(samples, rate=16_000)), taken.flush()]
+    assert b"".join(pieces) == samples.tobytes()
+    assert [len(piece) // 32 for piece in pieces] == [0, 0, 60, 0, 0, 40], "milliseconds: what is short is gathered"
 
 
 def test_channels_are_mixed() -> None:
     stereo = array("h", [value for sample in range(320) for value in (sample, 3 * sample)])
     taken = AudioInput(16_000)
-    assert b"".join(map(taken.take, frames(stereo, rate=16_000, channels=2))) == array("h", range(0, 640, 2)).tobytes()
+    [frame] = frames(stereo, rate=16_000, channels=2)
+    assert taken.take(frame) + taken.flush() == array("h", range(0, 640, 2)).tobytes()
 
 
 def test_rates_may_change_in_midstream() -> None:
@@ -56,6 +59,7 @@ def test_rates_may_change_in_midstream() -> None:
     for rate in (48_000, 24_000, 16_000, 8_000):
         for frame in frames(array("h", [1000] * rate), rate=rate):  # a second of each
             total += len(taken.take(frame)) // 2
+    total += len(taken.flush()) // 2
     assert total == pytest.approx(4 * 16_000, rel=0.02)
 
 

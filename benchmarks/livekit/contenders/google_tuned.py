@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from benchmarks.livekit.contenders.google import options
 from google.genai import types
 from livekit.agents import APIConnectOptions, llm
 from livekit.plugins import google
 
+from benchmarks.livekit.contenders.google import options
 from unbroken.testing.service import SimulatedService
 
 NAME = "google, tuned"

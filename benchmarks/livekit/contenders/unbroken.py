@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from benchmarks.livekit.contenders.google import options
 from livekit.agents import llm
 
 import unbroken_gemini
 import unbroken_livekit
+from benchmarks.livekit.contenders.google import options
 from unbroken.testing.service import SimulatedService
 
 NAME = "unbroken"

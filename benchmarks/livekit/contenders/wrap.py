@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks.livekit.contenders.google_tuned import tuned
 from livekit.agents import llm
 
+from benchmarks.livekit.contenders.google_tuned import tuned
 from unbroken.testing.service import SimulatedService
 from unbroken_livekit import wrap
 

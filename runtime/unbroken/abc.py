@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import anyio.abc
+import anyio.lowlevel
 import msgspec
 
 from unbroken.config import Secret, Target
@@ -35,6 +36,9 @@ __all__ = [
 ]
 
 TransportStep = Literal["tls", "upgrade"]
+
+_BATCH = 64
+"""Messages that are taken without a turn of the loop: a flood must not starve the other tasks."""
 
 Verdict = Literal["ok", "warning", "problem"]
 """What a check comes to: all is well; calls work, but may not tomorrow or in an outage; calls break."""
@@ -289,6 +293,26 @@ class Socket(ABC):
         Raises:
             SocketEnded: there will be no more messages; the ending says why.
         """
+
+    async def pump(self, take: Callable[[bytes], bool]) -> None:
+        """Hands over messages as they come, in order, until told to pause: the short way for a link that is up.
+
+        A transport whose bytes come by callback can call `take` from there, which saves a task switch for each message. It
+        then has to raise here what `take` raises, and to call it where anyio knows its event loop: in a copy of this call's
+        context, with ``sniffio.current_async_library_cvar`` set where there is sniffio. Never called beside `receive`; after
+        it has returned, either may be called.
+
+        Args:
+            take: given each message; never waits. False: no more for now. What has come already is kept for the next call.
+
+        Raises:
+            SocketEnded: there will be no more messages, and all that came was taken; the ending says why.
+        """
+        taken = 0
+        while take(await self.receive()):
+            taken += 1
+            if taken % _BATCH == 0:
+                await anyio.lowlevel.checkpoint()  # what came in one read is taken without a turn of the loop
 
     @property
     @abstractmethod

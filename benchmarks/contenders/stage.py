@@ -239,7 +239,7 @@ class Stage:
 
     def tell(self, what: What, said: object = "") -> None:
         """Tells the runner what happens, with the time at which it is told."""
-        self._tell({"at": time.monotonic(), "what": what, "said": str(said)[:300], "session": self.number})
+        self._tell({"at": time.monotonic(), "what": what, "said": _words(said), "session": self.number})
 
     async def tool(self) -> str:
         """Runs the tool, and returns its result."""
@@ -298,7 +298,7 @@ async def _play(play: Play, stage: Stage, curtain: _Curtain) -> None:
         stage.tell("closed")
     except Exception as error:  # because what a contender raises is a result
         curtain.give_up()
-        stage.tell("raised", f"{type(error).__name__}: {error}")
+        stage.tell("raised", error)
     await asyncio.sleep(stage.loudspeaker.waiting)
 
 
@@ -339,6 +339,12 @@ class _Lag:
             due = clock() + _LAG_STEP
             await asyncio.sleep(_LAG_STEP)
             self.worst = max(self.worst, clock() - due)
+
+
+def _words(said: object) -> str:
+    while isinstance(said, BaseExceptionGroup):
+        said = said.exceptions[0]
+    return (f"{type(said).__name__}: {said}" if isinstance(said, BaseException) else str(said))[:300]
 
 
 def _own_output() -> _Tell:

@@ -1,0 +1,110 @@
+"""Who takes part, as data: one row per contender and settings. Its adapter is the place to correct how it is set up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import msgspec
+
+__all__ = ["ROWS", "Row", "named"]
+
+_OURS = (".[gemini,livekit,fast]",)
+_GENAI = ("google-genai>=3.4,<4", "tenacity>=9.1,<10")
+_LIVEKIT = ("livekit-agents>=1.7,<1.9", "livekit-plugins-google>=1.7,<1.9")
+
+_ONE_TARGET = "it has no way to use a second model"
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """A contender.
+
+    Attributes:
+        name: in tables; unique together with `settings`.
+        settings: "default": as its own examples have it; "tuned": the best that its documentation names.
+        what: one sentence: what was built with it, and with which settings.
+        module: its adapter, in this folder.
+        requirements: for pip; a "." is this checkout.
+        imports: modules without which it cannot run in an environment that was not made for it.
+        packages: whose versions are told.
+        backup: it can use a second target.
+        tools: it can call tools.
+        cannot: scenarios that it has no way to do, by name, and why.
+    """
+
+    name: str
+    settings: Literal["default", "tuned"] = "default"
+    what: str
+    module: str
+    requirements: Sequence[str]
+    imports: Sequence[str]
+    packages: Sequence[str]
+    backup: bool = False
+    tools: bool = True
+    cannot: Mapping[str, str] = {}
+
+    @property
+    def file(self) -> str:
+        """Where its adapter is, from the checkout's root."""
+        return f"benchmarks/contenders/{self.module}.py"
+
+    @property
+    def ours(self) -> bool:
+        """It is this project."""
+        return any(requirement.startswith(".") for requirement in self.requirements)
+
+
+ROWS: Sequence[Row] = (
+    Row(
+        name="unbroken",
+        what="unbroken.connect over a route of two targets, with its defaults",
+        module="unbroken_direct",
+        requirements=_OURS,
+        imports=("unbroken", "unbroken_gemini", "google.genai"),
+        packages=("unbroken", "google-genai", "websockets", "anyio"),
+        backup=True,
+    ),
+    Row(
+        name="google-genai",
+        what="client.aio.live.connect in a loop: after each end it waits a second and connects anew, and keeps nothing",
+        module="google_genai",
+        requirements=_GENAI,
+        imports=("google.genai",),
+        packages=("google-genai", "websockets"),
+    ),
+    Row(
+        name="google-genai, tenacity",
+        what="the same with resumption handles, reconnected by tenacity with random exponential waits",
+        module="google_genai_tenacity",
+        requirements=_GENAI,
+        imports=("google.genai", "tenacity"),
+        packages=("google-genai", "tenacity", "websockets"),
+    ),
+    Row(
+        name="google-genai, tenacity",
+        settings="tuned",
+        what="that, and context compression, leaving on goAway when the model has finished, and pings every 2 s",
+        module="google_genai_tenacity",
+        requirements=_GENAI,
+        imports=("google.genai", "tenacity"),
+        packages=("google-genai", "tenacity", "websockets"),
+    ),
+)
+"""In the order of the tables."""
+
+
+def named(name: str, *, settings: str | None = None) -> Sequence[Row]:
+    """Returns the rows of a contender.
+
+    Args:
+        name: of the contender, or of its module.
+        settings: "default" or "tuned"; None: all.
+
+    Raises:
+        ValueError: there is none; the text says which there are.
+    """
+    rows = [row for row in ROWS if name in (row.name, row.module) and settings in (None, row.settings)]
+    if not rows:
+        known = ", ".join(dict.fromkeys(row.name for row in ROWS))
+        raise ValueError(f"no contender {name!r}{f' with settings {settings!r}' if settings else ''}; there are: {known}")
+    return rows

@@ -124,6 +124,20 @@ async def test_a_connection_ends_as_told(fault: str, expected: Callable[[Ending]
         assert client.ended_at == pytest.approx(3.0, abs=0.1)
 
 
+async def test_a_connection_takes_note_of_when_it_came_how_far() -> None:
+    faults = ["stall-upgrade:1s", "stall-setup:2s"]
+    async with simulated(memory=True, behaviour=CALM, faults=faults) as service, dialled(service) as client:
+        await client.up.wait()
+        await anyio.sleep(0.5)
+        client.say(realtimeInput={"audio": {"data": "AAAA", "mimeType": "audio/pcm;rate=16000"}})
+        await anyio.sleep(0.1)
+        steps, [link] = service.connections[0].steps, service.report().links
+        times = (steps.accepted, steps.secured, steps.upgraded, steps.setup, steps.live, link.heard_at)
+        assert None not in times
+        assert [round((time or 0.0) - steps.accepted, 1) for time in times] == [0.0, 0.0, 1.0, 1.0, 3.0, 3.5]
+        assert link.said_at is None
+
+
 async def test_the_report_says_how_the_service_ended_a_link() -> None:
     async with simulated(memory=True, behaviour=CALM, faults=["1011@1s"]) as service, dialled(service) as client:
         await ending(client)

@@ -45,6 +45,8 @@ class Account(msgspec.Struct, kw_only=True):
         said: samples of the model's voice that were sent.
         images: frames of the user's video that came.
         unstamped: samples of the user's audio without a position.
+        heard_at: when the first of the user's audio came; None: none has.
+        said_at: when the first of the model's voice was sent; None: nothing was.
     """
 
     heard: list[Range] = []
@@ -54,6 +56,8 @@ class Account(msgspec.Struct, kw_only=True):
     said: int = 0
     images: int = 0
     unstamped: int = 0
+    heard_at: float | None = None
+    said_at: float | None = None
 
 
 def new_ear(setup: wire.Setup, *, threshold: float, silence: float) -> Ear:
@@ -192,6 +196,8 @@ class Dialogue:
     # -- Hearing ----------------------------------------------------------------------------------------------------------
 
     def _hear(self, blob: wire.Blob, *, message: int, now: float) -> None:
+        if self.account.heard_at is None:
+            self.account.heard_at = now
         stated = _MIME_RATE.search(blob.mime_type)
         rate = (int(stated[1]) if stated else RATE) or RATE
         before = self._stamps.unstamped
@@ -303,6 +309,8 @@ class Dialogue:
         self._agenda.put(max(at, now + last), lambda t: self._complete(reply.text, t), tag=_REPLY)
 
     def _voice(self, piece: Spoken, now: float) -> None:
+        if self.account.said_at is None:
+            self.account.said_at = now
         self.account.said += len(piece.pcm) // 2
         mime_type = "audio/pcm" if self.platform == "vertex" else f"audio/pcm;rate={VOICE_RATE}"
         part = wire.Part(inline_data=wire.Blob(data=piece.pcm, mime_type=mime_type))

@@ -182,6 +182,8 @@ class GeminiLink(SimulatedLink):
             repeated=tuple(account.repeated) if account else (),
             said=account.said / 24 if account else 0.0,
             images=account.images if account else 0,
+            heard_at=account.heard_at if account else None,
+            said_at=account.said_at if account else None,
         )
 
     # -- What the client says ---------------------------------------------------------------------------------------------

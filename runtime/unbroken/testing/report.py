@@ -9,7 +9,7 @@ import msgspec
 
 from unbroken.testing.intervals import Range
 
-__all__ = ["CallReport", "LinkReport", "Report"]
+__all__ = ["CallReport", "LinkReport", "Report", "Steps"]
 
 
 class LinkReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +32,8 @@ class LinkReport(msgspec.Struct, frozen=True, kw_only=True):
         repeated: what of it the context held already when it came.
         said: milliseconds of the model's speech that were sent on it.
         images: images of what the user shows that came on it.
+        heard_at: when the first of the user's audio came; None: none has.
+        said_at: when the first of the model's speech was sent; None: nothing was.
     """
 
     number: int
@@ -50,6 +52,8 @@ class LinkReport(msgspec.Struct, frozen=True, kw_only=True):
     repeated: tuple[Range, ...] = ()
     said: float = 0.0
     images: int = 0
+    heard_at: float | None = None
+    said_at: float | None = None
 
     @property
     def first_position(self) -> int | None:
@@ -60,6 +64,24 @@ class LinkReport(msgspec.Struct, frozen=True, kw_only=True):
     def last_position(self) -> int | None:
         """The position after the last that came; None: none came."""
         return self.heard[-1][1] if self.heard else None
+
+
+class Steps(msgspec.Struct, kw_only=True):
+    """When a connection came how far, in seconds on the service's clock; None: it has not.
+
+    Attributes:
+        accepted: its TCP connection.
+        secured: its TLS handshake was over; without TLS that is at once.
+        upgraded: its HTTP upgrade was answered with 101.
+        setup: its setup had come.
+        live: setupComplete was sent, or whatever is the provider's word for it.
+    """
+
+    accepted: float
+    secured: float | None = None
+    upgraded: float | None = None
+    setup: float | None = None
+    live: float | None = None
 
 
 class CallReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -30,6 +30,7 @@ from unbroken.testing.faults import (
     Stage,
 )
 from unbroken.testing.faults import Latency as LatencyStrike
+from unbroken.testing.report import Steps
 from unbroken.testing.simulator import Message, Output, Request, SimulatedLink
 from unbroken.transports.framing import reset
 from unbroken.transports.server import ServerWebSocket, UpgradeRequest, receive_upgrade
@@ -60,6 +61,7 @@ class Visit:
         link: the provider's part; None: it has not come that far.
         faults: what struck it, as written.
         messages: messages from the client that were taken.
+        steps: when it came how far.
     """
 
     def __init__(self, service: SimulatedService, number: int, *, tls: ssl.SSLContext | None) -> None:
@@ -67,6 +69,7 @@ class Visit:
         self.link: SimulatedLink | None = None
         self.faults: list[str] = []
         self.messages = 0
+        self.steps = Steps(accepted=anyio.current_time())
         self._service = service
         self._tls = tls
         self._stage: Stage = "dial"
@@ -120,6 +123,7 @@ class Visit:
         await self._lag()
         if self._tls is not None:
             stream = await TLSStream.wrap(stream, server_side=True, ssl_context=self._tls, standard_compatible=False)
+        self.steps.secured = anyio.current_time()
         upgrade = await receive_upgrade(stream)
         if not upgrade.is_upgrade and await self._answer(upgrade):
             return
@@ -138,6 +142,7 @@ class Visit:
             except DialFailed as error:  # which would leave the group as another one
                 self._went(error)
                 return
+            self.steps.upgraded = anyio.current_time()
             self._socket.on_ping = self._pinged
             tasks.start_soon(self._read, self._socket, name=f"simulated connection {self.number}: reading")
             await self._pump(self._socket)
@@ -225,6 +230,7 @@ class Visit:
         before = self.link.stages
         self.link.receive(data, now=now)
         if "setup" in self.link.stages and "setup" not in before:
+            self.steps.setup = now
             self._service.tell(self.number, "setup")
 
     def _advance(self, socket: ServerWebSocket, now: float) -> None:
@@ -242,10 +248,17 @@ class Visit:
             match output:
                 case Message(data=data, binary=True):
                     socket.send_binary(data)
+                    self._take_note(now)
                 case Message(data=data):
                     socket.send(data)
+                    self._take_note(now)
                 case Close(code=code, reason=reason):
                     self._close(socket, code, reason)
+
+    def _take_note(self, now: float) -> None:
+        """A message was sent: the first one that leaves a live connection is the answer to its setup."""
+        if self.steps.live is None and self.link is not None and "live" in self.link.stages:
+            self.steps.live = now
 
     async def _wait(self, now: float) -> None:
         assert self.link is not None

@@ -12,11 +12,11 @@ from livekit.agents import Agent, AgentSession, CloseEvent, ErrorEvent, function
 
 from benchmarks.livekit import measured
 from benchmarks.livekit.contenders import Contender
-from benchmarks.livekit.conversations import TOOL_RESULT, Conversation
 from benchmarks.livekit.headset import Microphone, Speaker
 from benchmarks.livekit.measured import Outcome
-from benchmarks.livekit.model import GREET, CallModel
 from benchmarks.livekit.scenarios import Scenario, Strike
+from benchmarks.suite.conversations import TOOL_RESULT, Conversation
+from benchmarks.suite.model import GREET, CallModel
 from unbroken.testing.service import SimulatedService, serve
 
 __all__ = ["Events", "held"]

@@ -15,8 +15,8 @@ from typing import Any
 from benchmarks.livekit.contenders import load
 from benchmarks.livekit.conversations import BRIEF
 from benchmarks.livekit.headset import Microphone
-from benchmarks.livekit.model import GREET, CallModel
 from benchmarks.livekit.table import Cost
+from benchmarks.suite.model import GREET, CallModel
 from unbroken.testing.service import serve
 
 __all__ = ["costs_of"]

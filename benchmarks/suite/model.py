@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Collection, Iterable
 
-from benchmarks.livekit.conversations import TOOL_RESULT, Conversation, Turn
+from benchmarks.suite.conversations import TOOL_RESULT, Conversation, Turn
 from unbroken_gemini.testing import Behaviour, Call, Reply, Say, SimulatedGemini
 from unbroken_gemini.testing.contexts import Context
 

@@ -14,8 +14,9 @@ session escalates, so that no path goes on for ever; a planned end uses up no re
   dials it once after 1, 2, 4, then every 5 s, and a probe that comes up lets the others in, in turn.
 * Where another target is at hand, a link that took a second or longer and ended before it was live is not tried again, for
   the caller waits; one that was refused before it was live is tried once more, at once or after 50 ms. At hand is a target
-  that may be dialled now and whose breaker is closed; where the host did not answer, or broke off before the setup, it has
-  to be on another host.
+  that may be dialled now and whose breaker is closed, or after such a second half-open; where the host did not answer, or
+  broke off before the setup, it has to be on another host. The time that a link took is taken off the backoff of the
+  target that the conversation moves to.
 * No session moves to a target that has not what the session's configuration needs, or no room for its history.
 * Once it has moved, a session stays: each move costs it the handle. The next session begins on the first target of its
   route that may be dialled.
@@ -194,7 +195,8 @@ class _Asked(msgspec.Struct, frozen=True):
         return min(half + self.situation.random * half, self.situation.patience_left)
 
     def _at_hand(self) -> list[TargetState]:
-        return [target for target in self._usable() if target.breaker == "closed"]
+        well = ("closed", "half-open") if self.step.slower_than else ("closed",)
+        return [target for target in self._usable() if target.breaker in well]
 
     def _usable(self) -> list[TargetState]:
         now = self.situation.now
@@ -206,7 +208,9 @@ class _Asked(msgspec.Struct, frozen=True):
             return None
         # the least tried first, so that a route of three is walked to its end before anything is tried again
         target = min(usable, key=lambda target: (target.tried, target.index))
-        return self._fail_over(target, backoff(target.tried + 1, self.situation))
+        wait = backoff(target.tried + 1, self.situation)
+        rested = max(wait - self.situation.age, FIRST_WAIT * target.tried)  # while the link that ended was tried
+        return self._fail_over(target, min(wait, rested))
 
     def _when_usable(self) -> Decision | None:
         situation, here = self.situation, self.here

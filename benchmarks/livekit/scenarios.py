@@ -10,7 +10,8 @@ from typing import Literal
 
 import msgspec
 
-from benchmarks.livekit.conversations import BRIEF, FULL, LONG, SLOW_TOOL, Conversation
+from benchmarks.livekit.conversations import BRIEF, FULL, LONG, SLOW_TOOL
+from benchmarks.suite.conversations import Conversation
 
 __all__ = ["BRIEFLY", "SCENARIOS", "Scenario", "Strike"]
 

@@ -10,11 +10,13 @@ pytest.importorskip("livekit.plugins.google", reason="install the dependency gro
 
 from benchmarks.livekit.call import held
 from benchmarks.livekit.contenders import CONTENDERS, load
-from benchmarks.livekit.conversations import BRIEF, FULL, LONG, SLOW_TOOL, Conversation
-from benchmarks.livekit.measured import Outcome, silence_in, words_in
-from benchmarks.livekit.model import WORD
+from benchmarks.livekit.conversations import BRIEF, FULL, LONG, SLOW_TOOL
+from benchmarks.livekit.measured import Outcome
 from benchmarks.livekit.scenarios import BRIEFLY, SCENARIOS
 from benchmarks.livekit.table import Page, losses_of, markdown
+from benchmarks.suite.conversations import Conversation
+from benchmarks.suite.heard import silence_in, words_in
+from benchmarks.suite.model import WORD
 
 from unbroken.testing.faults import parse
 from unbroken_gemini.testing.voice import pieces

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import anyio
 
+from unbroken.actors.bell import Bell
 from unbroken.errors import SessionEscalated, UnbrokenError
 from unbroken.events import Audio, Escalated, Event, ModelTranscript, ProviderMessage, Text, ToolCall, UserTranscript
 
@@ -38,7 +39,7 @@ class Outlet:
         self.story: Escalated | None = None
         """Why the session was given up; None: it was not."""
         self._reading = False
-        self._came = anyio.Event()
+        self._came = Bell()
         self._went = anyio.Event()
 
     def __repr__(self) -> str:
@@ -55,8 +56,7 @@ class Outlet:
             return
         self._events.append(event)
         self._bytes += _cost(event)
-        if not self._came.is_set():
-            self._came.set()
+        self._came.ring()
         if self.tell is not None and type(event) not in _SAID:
             self.tell(event)
 
@@ -72,7 +72,7 @@ class Outlet:
             self.put(story)
             self.story = story
         self._ended = True
-        self._came.set()
+        self._came.ring()
         self._went.set()
 
     async def drained(self) -> None:
@@ -91,6 +91,16 @@ class Outlet:
         """
         if self._reading:
             raise UnbrokenError("another task is reading this session's events; one reader at a time")
+        if not self._events:
+            await self._wait()
+        event = self._events.popleft()
+        before = self._bytes
+        self._bytes = left = before - _cost(event)
+        if left <= self._bound < before:
+            self._went.set()
+        return event
+
+    async def _wait(self) -> None:
         self._reading = True
         try:
             while not self._events:
@@ -98,19 +108,9 @@ class Outlet:
                     if self.story is not None:
                         raise SessionEscalated(self.story)
                     raise StopAsyncIteration
-                self._came = anyio.Event()
                 await self._came.wait()
-            return self._take()
         finally:
             self._reading = False
-
-    def _take(self) -> Event:
-        event = self._events.popleft()
-        was_full = self.full
-        self._bytes -= _cost(event)
-        if was_full and not self.full:
-            self._went.set()
-        return event
 
 
 def _cost(event: Event) -> int:

@@ -14,12 +14,14 @@ from google.genai import types
 import unbroken
 import unbroken_gemini
 from benchmarks.contenders.stage import OUT_RATE, Stage, perform
+from benchmarks.contenders.warm import warm
 
 INSTRUCTIONS = "You take reservations."
 
 
 async def play(stage: Stage) -> None:
     """Holds one call."""
+    warm()
     job = stage.job
     tls = ssl.create_default_context(cafile=job.ca_file)
     route = [unbroken_gemini.target(job.model, api_key="primary", base_url=job.url, ssl=tls)]

@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.livekit.contenders import load
 from benchmarks.livekit.conversations import BRIEF
 from benchmarks.livekit.headset import Microphone
-from benchmarks.livekit.table import Cost
+from benchmarks.livekit.table import NOTHING, Cost
 from benchmarks.suite.model import GREET, CallModel
 from unbroken.testing.service import serve
 
@@ -26,7 +26,8 @@ SESSIONS = 4
 
 
 def costs_of(names: Sequence[str], *, model: str, rounds: int) -> list[Cost]:
-    """Measures contenders in turns.
+    """Measures contenders in turns, and with them a model that does nothing: the measurement's own cost, which is in each
+    figure.
 
     Args:
         names: of their files.
@@ -38,16 +39,16 @@ def costs_of(names: Sequence[str], *, model: str, rounds: int) -> list[Cost]:
     service.start()
     try:
         base_url, ca_file = ours.recv()
-        measured: dict[str, list[float]] = {name: [] for name in names}
+        measured: dict[str, list[float]] = {name: [] for name in ("", *names)}
         for _ in range(rounds + 1):
-            for name in names:
-                measured[name].append(asyncio.run(_round(name, model, base_url, ca_file)))
+            for name, found in measured.items():
+                found.append(asyncio.run(_round(name, model, base_url, ca_file)))
     finally:
         ours.close()
         service.join(10)
     return [
         Cost(
-            contender=load(name).NAME,
+            contender=load(name).NAME if name else NOTHING,
             cpu=statistics.median(found[1:]),
             least=min(found[1:]),
             most=max(found[1:]),
@@ -78,12 +79,31 @@ def _closed(pipe: Connection) -> None:
 async def _round(name: str, model: str, base_url: str, ca_file: str) -> float:
     """Holds some sessions at once. Returns CPU seconds per session second."""
     place: Any = SimpleNamespace(base_url=base_url, ssl_context=ssl.create_default_context(cafile=ca_file))
-    realtime = load(name).model(model, place, place)
+    realtime: Any = load(name).model(model, place, place) if name else _Nothing()
     began = time.process_time()
     seconds = await asyncio.gather(*(_session(realtime) for _ in range(SESSIONS)))
     spent = time.process_time() - began
     await realtime.aclose()
     return spent / sum(seconds)
+
+
+class _Nothing:
+    """A realtime model and its session, without any of it."""
+
+    def session(self) -> _Nothing:
+        return self
+
+    def on(self, event: str, callback: Any) -> None:
+        pass
+
+    def generate_reply(self, *, instructions: str) -> None:
+        pass
+
+    def push_audio(self, frame: Any) -> None:
+        pass
+
+    async def aclose(self) -> None:
+        pass
 
 
 async def _session(model: Any) -> float:

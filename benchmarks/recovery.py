@@ -393,6 +393,25 @@ async def _reset_then_refused(it: Peer) -> float:
     return came - struck
 
 
+async def _dead_after_reset(it: Peer) -> tuple[float, int]:
+    """A reset of the first of two, which then refuses everybody: seconds until the second hears the user, and tries before."""
+    async with unbroken.Runtime() as runtime, anyio.create_task_group() as tasks:
+        caller = Caller(runtime.open([it.target(), it.target("second")], settings=Settings(**SETTINGS)))
+        tasks.start_soon(caller.listen)
+        caller.speak()
+        await caller.until(lambda: len(caller.told) == 1)
+        await anyio.sleep(0.01)
+        caller.speak()
+        it.command("refuse", "first", "503", 20)
+        it.command("strike", "reset", "the session")
+        await caller.until(lambda: len(caller.told) == 2)
+        tries = caller.session._supervisor._number - 2
+        await caller.session.aclose()
+    it.command("clear")
+    struck, came = caller.told[-1]
+    return came - struck, tries
+
+
 async def _dead_first(it: Peer, refusal: str, *, breaker_open: bool) -> tuple[float, int]:
     """The first target of two refuses everything: seconds from the opening to a link on the second, and tries before."""
     fleet = Fleet()
@@ -440,6 +459,8 @@ async def others(it: Peer, times: int) -> list[Other]:
     """Returns what else goes wrong, each tried so many times."""
     refused = [(await _reset_then_refused(it), 2) for _ in range(times)]
     rows = [_other("reset, then HTTP 503 twice", refused, goal_ms=1500.0)]
+    both = [await _dead_after_reset(it) for _ in range(times)]
+    rows.append(_other("reset, then 503 for good, from the first of two", both, goal_ms=150.0))
     for name, refusal in (("503", "503"), ("401", "401"), ("model not found", f"close 1008 {NOT_FOUND}")):
         both = [await _dead_first(it, refusal, breaker_open=False) for _ in range(times)]
         rows.append(_other(f"{name} from the first of two", both, goal_ms=150.0))

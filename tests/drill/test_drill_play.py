@@ -54,7 +54,7 @@ async def test_the_default_drill_keeps_every_promise_and_decides_by_the_table() 
         "reset, then HTTP 503 twice": [("network", "retry"), ("server", "failover")],
         "reset, then HTTP 429, Retry-After 1": [("network", "retry"), ("quota", "failover")],
         "accepted, then 1011, thrice": [("server", "retry"), ("server", "retry"), ("server", "failover")],
-        "reset, then no setupComplete": [("network", "retry"), ("hung", "retry")],
+        "reset, then no setupComplete": [("network", "retry"), ("hung", "failover")],
         "reset, then no such model (1008)": [("network", "retry"), ("model", "failover")],
         "reset, then quota spent (1011)": [("network", "retry"), ("quota", "failover")],
     }

@@ -394,7 +394,7 @@ async def _reset_then_refused(it: Peer) -> float:
 
 
 async def _dead_after_reset(it: Peer) -> tuple[float, int]:
-    """A reset of the first of two, which then refuses everybody: seconds until the second hears the user, and tries before."""
+    """A reset of the first of two, which then refuses everybody: seconds until the second hears, and tries before."""
     async with unbroken.Runtime() as runtime, anyio.create_task_group() as tasks:
         caller = Caller(runtime.open([it.target(), it.target("second")], settings=Settings(**SETTINGS)))
         tasks.start_soon(caller.listen)

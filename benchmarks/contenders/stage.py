@@ -56,7 +56,6 @@ What = Literal["ready", "tool", "noticed", "dialling", "up", "error", "closed", 
 """What a contender tells: all is ready; the tool began to run; it knows that its connection is gone; it dials; a connection
 is up; something went wrong; the session ended by itself; it raised; the call is over."""
 
-_FRAME_TIME = 0.02
 _PAUSE = 0.1  # seconds: shorter gaps between what is played are the jitter of the way
 _LAG_STEP = 0.02
 _CLOSING = 3.0  # seconds that a contender has to close
@@ -111,6 +110,7 @@ class Job:
         settings: "default" or "tuned".
         heard: file to write what the caller heard to.
         session_count: how many calls the process holds at once, all of them alike.
+        frame: seconds of the microphone's frames.
     """
 
     url: str
@@ -125,6 +125,7 @@ class Job:
     settings: str
     heard: str
     session_count: int
+    frame: float
 
     @classmethod
     def read(cls, line: str) -> Job:
@@ -132,7 +133,7 @@ class Job:
         told: dict[str, Any] = json.loads(line)
         tool = told.pop("tool", None)
         asks = tuple(Ask(at=ask["at"], text=ask["text"]) for ask in told.pop("asks", ()))
-        told = {"backup": "", "backup_model": told["model"], "settings": "default", "session_count": 1} | told
+        told = {"backup": "", "backup_model": told["model"], "settings": "default", "session_count": 1, "frame": 0.02} | told
         return cls(**told, asks=asks, tool=None if tool is None else Tool(**tool))
 
     @property
@@ -143,6 +144,7 @@ class Job:
 
 class Microphone:
     """Gives the caller's voice in real time, in frames of 20 ms: frame n is there at ``began + n * 0.02``, without drift.
+    Where the runner asks for longer frames, as for very many calls, it is their time in place of 0.02.
 
     As with a device, iterating begins with the frame that is due then. A reader that falls behind gets what it missed at
     once and in order. After the end there is silence, for ever.
@@ -150,19 +152,22 @@ class Microphone:
     Args:
         pcm: s16le mono PCM at 16 kHz.
         began: when the call began, by the event loop's clock.
+        frame: seconds of a frame.
     """
 
-    def __init__(self, pcm: bytes, *, began: float) -> None:
+    def __init__(self, pcm: bytes, *, began: float, frame: float = 0.02) -> None:
         self._pcm = pcm
         self._began = began
+        self._seconds = frame
+        self._size = 2 * round(frame * IN_RATE)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         clock = asyncio.get_running_loop().time
-        number = max(0, -int((self._began - clock()) / _FRAME_TIME // 1))
+        number = max(0, -int((self._began - clock()) / self._seconds // 1))
         while True:
-            if (wait := self._began + number * _FRAME_TIME - clock()) > 0:
+            if (wait := self._began + number * self._seconds - clock()) > 0:
                 await asyncio.sleep(wait)
-            yield self._pcm[number * FRAME : (number + 1) * FRAME].ljust(FRAME, b"\0")
+            yield self._pcm[number * self._size : (number + 1) * self._size].ljust(self._size, b"\0")
             number += 1
 
     async def feed(self, take: Callable[[bytes], object]) -> None:
@@ -234,7 +239,7 @@ class Stage:
     async def go(self) -> None:
         """Says that all is ready, and returns when the call begins."""
         self.began = await self._curtain.rises()
-        self.microphone = Microphone(self._pcm, began=self.began)
+        self.microphone = Microphone(self._pcm, began=self.began, frame=self.job.frame)
         await asyncio.sleep(self.began - asyncio.get_running_loop().time())
 
     def tell(self, what: What, said: object = "") -> None:

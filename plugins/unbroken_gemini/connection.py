@@ -188,13 +188,15 @@ class GeminiConnection(Connection):
         events: list[WireEvent] = []
         if message.setup_complete is not None:
             events.append(SetupDone(session_id=message.setup_complete.session_id))
-        events += _activities(message)
+        if message.voice_activity is not None or message.voice_activity_detection_signal is not None:
+            events += _activities(message)
         content = message.server_content
         if content is not None:
-            events += self._said(content)
-        events += self._tools(message)
+            self._said(content, events)
+        if message.tool_call is not None or message.tool_call_cancellation is not None:
+            events += self._tools(message)
         if content is not None:
-            events += _turn(content)
+            _turn(content, events)
         if message.usage_metadata is not None:
             events.append(_usage(message.usage_metadata))
         if (update := message.session_resumption_update) is not None:
@@ -203,32 +205,33 @@ class GeminiConnection(Connection):
             events.append(GoAway(time_left=codec.seconds(message.go_away.time_left)))
         if (error := message.error) is not None:
             events.append(ProviderFault(code=error.code, reason=error.message or error.status))
-        events += [Skipped(what=what) for what in skipped]
+        if skipped:
+            events += [Skipped(what=what) for what in skipped]
         if self._plan.messages:
             events.append(ProviderMessage(data=data, platform=self._plan.platform))
         return events
 
-    def _said(self, content: wire.ServerContent) -> Iterator[WireEvent]:
+    def _said(self, content: wire.ServerContent, events: list[WireEvent]) -> None:
         if (interim := content.interim_input_transcription) is not None and interim.text:
-            yield UserTranscript(text=interim.text, interim=True)
+            events.append(UserTranscript(text=interim.text, interim=True))
         if (heard := content.input_transcription) is not None and (heard.text or heard.finished):
-            yield UserTranscript(text=heard.text, finished=heard.finished)
+            events.append(UserTranscript(text=heard.text, finished=heard.finished))
         if content.model_turn is not None:
             for part in content.model_turn.parts:
-                yield from self._part(part)
+                self._part(part, events)
         if (spoken := content.output_transcription) is not None and (spoken.text or spoken.finished):
-            yield ModelTranscript(text=spoken.text, finished=spoken.finished)
+            events.append(ModelTranscript(text=spoken.text, finished=spoken.finished))
 
-    def _part(self, part: wire.Part) -> Iterator[WireEvent]:
+    def _part(self, part: wire.Part, events: list[WireEvent]) -> None:
         if part.text:
-            yield Text(text=part.text, thought=part.thought)
+            events.append(Text(text=part.text, thought=part.thought))
         if (blob := part.inline_data) is not None:
             if (rate := _rate(blob.mime_type, self._row.output_rate)) is None:
-                yield Skipped(what=f"serverContent.modelTurn.parts.inlineData {blob.mime_type[:40]}")
+                events.append(Skipped(what=f"serverContent.modelTurn.parts.inlineData {blob.mime_type[:40]}"))
             elif pcm := blob.data if len(blob.data) % 2 == 0 else blob.data[:-1]:
-                yield Audio(pcm, rate)
+                events.append(Audio(pcm, rate))
         if part.executable_code is not None or part.code_execution_result is not None:
-            yield Skipped(what="serverContent.modelTurn.parts.executableCode")
+            events.append(Skipped(what="serverContent.modelTurn.parts.executableCode"))
 
     def _tools(self, message: wire.ServerMessage) -> Iterator[WireEvent]:
         for call in message.tool_call.function_calls if message.tool_call is not None else ():
@@ -278,14 +281,14 @@ def _activities(message: wire.ServerMessage) -> Iterator[WireEvent]:
             yield Skipped(what=f"voiceActivityDetectionSignal {signal.vad_signal_type[:40]}")
 
 
-def _turn(content: wire.ServerContent) -> Iterator[WireEvent]:
+def _turn(content: wire.ServerContent, events: list[WireEvent]) -> None:
     if content.generation_complete:
-        yield GenerationComplete()
+        events.append(GenerationComplete())
     if content.interrupted:
-        yield Interrupted()
+        events.append(Interrupted())
     if content.turn_complete:
         reason = "" if content.turn_complete_reason.endswith("_UNSPECIFIED") else content.turn_complete_reason
-        yield TurnComplete(reason=reason, more=content.interaction_status == "IN_PROGRESS")
+        events.append(TurnComplete(reason=reason, more=content.interaction_status == "IN_PROGRESS"))
 
 
 def _handle(update: wire.SessionResumptionUpdate) -> HandleIssued:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import count
 from pathlib import Path
 from typing import Final, Protocol, TypeAlias, cast
 
 import anyio
-import anyio.lowlevel
 import msgspec
 
 from unbroken.abc import Connection, Provider, Socket, Transport, TransportStep
@@ -26,10 +24,6 @@ __all__ = ["Link", "LinkMessage", "Receiver"]
 
 LinkMessage: TypeAlias = LinkStep | LinkUp
 
-
-_BATCH = 64
-"""Messages that are taken without a turn of the loop: a flood must not starve the other tasks."""
-
 _OVERDUE: Final[Mapping[str, Cause]] = {
     "credential": "credential_deadline",
     "dial": "dial_deadline",
@@ -42,8 +36,8 @@ _OVERDUE: Final[Mapping[str, Cause]] = {
 class Receiver(Protocol):
     """Who takes what a live link receives, in the link's own task and in the order of the wire."""
 
-    def deliver(self, link: int, events: Sequence[WireEvent]) -> None:
-        """Takes the events of one message."""
+    def deliver(self, link: int, events: Sequence[WireEvent]) -> bool:
+        """Takes the events of one message. Returns whether there is room for more; `room` waits until there is."""
         ...
 
     async def room(self) -> None:
@@ -107,6 +101,7 @@ class Link:
         self._connection: Connection | None = None
         self._socket: Socket | None = spare.socket if spare is not None else None
         self._early: list[WireEvent] = []
+        self._fault: ProviderFault | None = None
         self._scope = anyio.CancelScope()
         self._activated = anyio.Event()
         self._ending: Ending | None = None
@@ -371,22 +366,24 @@ class Link:
 
     async def _carry(self) -> Ending:
         assert self._socket is not None
-        socket, connection = self._socket, self.connection
         await self._activated.wait()
         self._receiver.deliver(self.number, self._early)
-        receive, deliver, room = connection.receive, self._receiver.deliver, self._receiver.room
-        for number in count(1):
-            if number % _BATCH == 0:
-                await anyio.lowlevel.checkpoint()  # what came in one read is taken without a turn of the loop
-            events = receive(await socket.receive())
-            for event in events:
-                if type(event) is ProviderFault:
-                    return self._refused(event)
-            deliver(self.number, events)
+        while True:
+            await self._socket.pump(self._take)
+            if self._fault is not None:
+                return self._refused(self._fault)
             self.paused = True
-            await room()
+            await self._receiver.room()
             self.paused = False
-        raise AssertionError("unreachable")
+
+    def _take(self, message: bytes) -> bool:
+        """Delivers a message; returns whether another may come at once."""
+        events = self.connection.receive(message)
+        for event in events:
+            if type(event) is ProviderFault:
+                self._fault = event
+                return False
+        return self._receiver.deliver(self.number, events)
 
     def _refused(self, fault: ProviderFault) -> Ending:
         return Ending(code=fault.code, reason=fault.reason, confirmed=False)

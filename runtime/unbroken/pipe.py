@@ -12,11 +12,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-import anyio
 import msgspec
 
 from unbroken.abc import Profile
 from unbroken.actors.actor import Actor
+from unbroken.actors.bell import clock
 from unbroken.actors.mailbox import Mailbox, Overflow
 from unbroken.config import Settings
 from unbroken.core.audio import SpeechDetector, is_quiet
@@ -27,6 +27,7 @@ from unbroken.core.outbox import AudioSpan, Item, Pinned
 from unbroken.core.pace import Pace
 from unbroken.events import (
     ActivityMark,
+    Audio,
     AudioLost,
     Interrupted,
     ProviderMessage,
@@ -98,6 +99,7 @@ class AudioPipe(Actor[Replay]):
     ) -> None:
         super().__init__(Mailbox(name=f"{name} pipe", capacity=64, overflow=Overflow.FAIL))
         self.rate = profile.input_rate
+        self._now = clock()
         self.continuity = Continuity(rate=self.rate, settings=settings)
         self.journal = self.continuity.journal
         self.outbox = self.continuity.outbox
@@ -151,15 +153,16 @@ class AudioPipe(Actor[Replay]):
 
     def send_audio(self, pcm: bytes) -> None:
         """Journals a piece of the user's audio, and writes it straight through where nothing stands before it."""
-        now = anyio.current_time()
+        now = self._now()
         quiet = is_quiet(pcm)
         start = self.journal.end
         end = self.journal.append(pcm, now, quiet=quiet)
         turn = self._speech.feed(quiet, end - start, now)
         link = self._link
-        if link is not None and link.open and not self.pace.going:
+        if link is not None and link.open and not self.pace.going and end > start:
             if self.outbox.clear_at(start) and link.buffered < _UNSENT and not self.pace.too_much(end - start):
-                self._write(link, AudioSpan(start, end), now)
+                self.outbox.position = end
+                self._write_audio(link, start, end, now)
             else:
                 self._drain(now)
         if turn is not None:
@@ -171,7 +174,7 @@ class AudioPipe(Actor[Replay]):
 
     def send_image(self, image: Image) -> None:
         """Sends an image where nothing stands before it; otherwise the newest waits, as long as it is new."""
-        now = anyio.current_time()
+        now = self._now()
         self._image.put(image, now)
         if self._link is not None and self.outbox.clear_at(self.journal.end):
             self._show(self._link, now)
@@ -179,7 +182,7 @@ class AudioPipe(Actor[Replay]):
     def send(self, item: UserText | ReplyRequest | ActivityMark | Told) -> None:
         """Queues a text, a request, a turn or a mark behind the audio that was sent before it."""
         self.outbox.put(item, self.journal.end)
-        self._drain(anyio.current_time())
+        self._drain(self._now())
 
     def answer(self, call_id: str, result: object, *, scheduling: str | None) -> None:
         """Queues the answer to a tool call: ahead of audio that waits where the link waits for it, else behind that, since
@@ -189,38 +192,49 @@ class AudioPipe(Actor[Replay]):
             link = self._link.number if self._link is not None else 0
             waited_for = call_id in self.conversation.ledger.waits_for(link)
             self.outbox.put(answer, self.outbox.position if waited_for else self.journal.end)
-            self._drain(anyio.current_time())
+            self._drain(self._now())
 
     # -- from the link, in its own task ----------------------------------------------------------------------------------
 
-    def deliver(self, link: int, events: Sequence[WireEvent]) -> None:
-        """Takes the events of one message of the current link; what an older link says is ignored by its number."""
-        if self._link is None or link != self._link.number:
-            return
-        now = anyio.current_time()
-        for event in events:
-            match event:
-                case HandleIssued():
-                    self.continuity.issued(event, now=now, round_trip=self._round_trip)
-                case GoAway(time_left=time_left):
-                    if now + time_left < self._ends_at:
-                        self._ends_at = now + time_left
-                        self._post(Announced(link=link, time_left=time_left))
-                case Skipped(what=what):
-                    self._skip(what)
-                case ProviderMessage():
+    def deliver(self, link: int, events: Sequence[WireEvent]) -> bool:
+        """Takes the events of one message of the current link; what an older link says is ignored by its number.
+
+        Returns:
+            There is room for more; False: see `room`.
+        """
+        if self._link is not None and link == self._link.number:
+            now = self._now()
+            for event in events:
+                if type(event) is Audio and self.conversation.goes_on(event, link=link, now=now):
                     self._outlet.put(event)
-                case _:
-                    outcome = self.conversation.on_event(event, link=link, now=now, heard=self.journal.heard)
-                    self._come(outcome, now)
-                    if isinstance(event, ToolCall | ToolCallCancelled):
-                        self._gate(link, now)
-                    if type(event) is UserTranscript:
-                        self.continuity.transcribed(now=now, round_trip=self._round_trip)
-                        self._unanswered()
-                    if type(event) is Usage and self._profile.context_tokens:
-                        used = event.input_tokens + event.output_tokens
-                        self._wire_facts["context_full"] = used >= _FULL * self._profile.context_tokens
+                    self._last_output = now
+                else:
+                    self._deliver(event, link, now)
+        return not self._outlet.full
+
+    def _deliver(self, event: WireEvent, link: int, now: float) -> None:
+        match event:
+            case HandleIssued():
+                self.continuity.issued(event, now=now, round_trip=self._round_trip)
+            case GoAway(time_left=time_left):
+                if now + time_left < self._ends_at:
+                    self._ends_at = now + time_left
+                    self._post(Announced(link=link, time_left=time_left))
+            case Skipped(what=what):
+                self._skip(what)
+            case ProviderMessage():
+                self._outlet.put(event)
+            case _:
+                outcome = self.conversation.on_event(event, link=link, now=now, heard=self.journal.heard)
+                self._come(outcome, now)
+                if isinstance(event, ToolCall | ToolCallCancelled):
+                    self._gate(link, now)
+                if type(event) is UserTranscript:
+                    self.continuity.transcribed(now=now, round_trip=self._round_trip)
+                    self._unanswered()
+                if type(event) is Usage and self._profile.context_tokens:
+                    used = event.input_tokens + event.output_tokens
+                    self._wire_facts["context_full"] = used >= _FULL * self._profile.context_tokens
 
     async def room(self) -> None:
         """Waits until the application has taken enough of its events; the supervisor is told of the wait."""
@@ -234,7 +248,7 @@ class AudioPipe(Actor[Replay]):
     def lost(self, down: LinkDown) -> None:
         """Takes the end of a link: ends what was in flight on it, adds what is known of it, and passes it on."""
         if self._link is not None and down.link == self._link.number:
-            now = anyio.current_time()
+            now = self._now()
             if down.closure.ending.cause in ("reply_deadline", "answer_deadline"):
                 self.continuity.unanswered(now=now)
             events = self.conversation.link_lost(now, heard=self.journal.heard)
@@ -259,7 +273,7 @@ class AudioPipe(Actor[Replay]):
         link = self._find(message.link)
         if link is None or not link.open:
             return
-        now = anyio.current_time()
+        now = self._now()
         self._profile, self._link = link.provider.profile, link
         self._round_trip, self.continuity.silent_context = message.round_trip, self._profile.silent_context
         self.outbox.release_audio(_IN_TOOL_CALL)
@@ -334,19 +348,26 @@ class AudioPipe(Actor[Replay]):
 
     def _write(self, link: Link, send: AudioSpan | Pinned, now: float) -> None:
         self.outbox.advance(send)
-        try:
-            if isinstance(send, AudioSpan):
-                index = link.send(link.connection.audio(self.journal.read(send.start, send.stop - send.start)))
-                self.journal.sent(send.stop, now)
-                if self._profile.consumed_index:
-                    self.journal.sent_index(index, send.stop)
-            elif send.seq not in self._refused:
+        if isinstance(send, AudioSpan):
+            self._write_audio(link, send.start, send.stop, now)
+        elif send.seq not in self._refused:
+            try:
                 self._write_item(link, send.item, send.seq)
                 self.continuity.wrote(send.item, send.seq, now=now)
+            except Exception as failed:  # because a bug in a plugin's encoder must neither reach the application nor end it
+                self._refused.add(send.seq)  # it would do the same to every later link
+                self._encoder_failed(link, failed)
+
+    def _write_audio(self, link: Link, start: int, stop: int, now: float) -> None:
+        journal = self.journal
+        try:
+            index = link.send(link.connection.audio(journal.read(start, stop - start)))
         except Exception as failed:  # because a bug in a plugin's encoder must neither reach the application nor end it
-            if isinstance(send, Pinned):  # it would do the same to every later link
-                self._refused.add(send.seq)
             self._encoder_failed(link, failed)
+            return
+        journal.sent(stop, now)
+        if self._profile.consumed_index:
+            journal.sent_index(index, stop)
 
     def _show(self, link: Link, now: float) -> None:
         """Sends the image that waits, where it is new and the model takes any."""

@@ -109,6 +109,22 @@ class Conversation:
 
     # -- What the wire says -------------------------------------------------------------------------------------------
 
+    def goes_on(self, audio: Audio, *, link: int, now: float) -> bool:
+        """Takes a piece of the reply in flight, which comes to nothing but itself: the short way of most that is received.
+
+        Args:
+            audio: the piece.
+            link: the number of the link that it came on.
+            now: the present.
+
+        Returns:
+            False: no reply is in flight on that link, and nothing was taken; see `on_event`.
+        """
+        if not self._replying or link != self._link:
+            return False
+        self.playout.add(len(audio.pcm), rate=audio.rate, now=now)
+        return True
+
     def on_event(self, event: WireEvent, *, link: int, now: float, heard: int) -> Outcome:
         """Takes one event of a link.
 
@@ -124,7 +140,7 @@ class Conversation:
             self.begin_link(link, known=heard, start=heard, carry="nothing")
         if type(event) is Audio:
             began = None if self._replying else self._begin_reply()
-            self.playout.add(len(event.pcm), rate=event.rate, now=now)
+            self.goes_on(event, link=link, now=now)
             return Outcome((event,), useful=True) if began is None else self._with(began, event)
         if self._unplaced:
             self.acknowledged(heard)

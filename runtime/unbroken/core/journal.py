@@ -164,14 +164,16 @@ class Journal:
 
         A start before `begin` reads from `begin`.
         """
+        starts = self._starts
+        if starts and start == starts[-1] >= self.begin and self.end - start <= limit:
+            return self._chunks[-1]  # live audio is read as it was appended
         start = max(start, self.begin)
         stop = min(start + limit, self.end)
         if start >= stop:
             return b""
         index = self._index(start)
-        first = self._starts[index]
         chunk = self._chunks[index]
-        if first == start and len(chunk) == (stop - start) * SAMPLE:
+        if starts[index] == start and len(chunk) == (stop - start) * SAMPLE:
             return chunk
         return b"".join(self._pieces(index, start, stop))
 
@@ -427,15 +429,17 @@ class Journal:
         return spoken + self.speech_between(position, b), counted
 
     def _drop(self, upto: int) -> None:
-        self.dropped += max(0, upto - max(self.begin, self.floor, self.heard, self._given))
+        if upto > self._given:
+            self.dropped += max(0, upto - max(self.begin, self.floor, self.heard, self._given))
         self.begin = upto
-        starts = self._starts
-        while self._head < len(starts) and starts[self._head] + len(self._chunks[self._head]) // SAMPLE <= upto:
-            self._chunks[self._head] = b""
-            self._head += 1
-        if self._head > 1024 or self._head == len(starts):
-            del self._starts[: self._head], self._chunks[: self._head], self._times[: self._head]
-            self._head = 0
+        starts, chunks, head = self._starts, self._chunks, self._head
+        while head < len(starts) and starts[head] + len(chunks[head]) // SAMPLE <= upto:
+            chunks[head] = b""
+            head += 1
+        if head > 1024 or head == len(starts):
+            del starts[:head], chunks[:head], self._times[:head]
+            head = 0
+        self._head = head
 
     def _index(self, position: int) -> int:
         return bisect_right(self._starts, position, self._head) - 1

@@ -8,7 +8,7 @@ from benchmarks.suite.conversations import Conversation, Turn
 from benchmarks.suite.model import WORD
 from unbroken_gemini.testing.voice import pieces
 
-__all__ = ["OUT_RATE", "Heard", "silence_in", "words_in"]
+__all__ = ["OUT_RATE", "Heard", "silence_in", "silences_in", "words_in"]
 
 OUT_RATE = 24_000
 """Samples per second of the model's voice."""
@@ -54,19 +54,25 @@ def silence_in(conversation: Conversation, heard: Heard) -> tuple[float, bool]:
 
     Args:
         conversation: what was said.
-        heard: stretches as when they began, in seconds of the call, and s16le PCM at 24 kHz.
+        heard: what the caller heard.
     """
+    return max(silences_in(conversation, heard), key=lambda found: found[0], default=(0.0, False))
+
+
+def silences_in(conversation: Conversation, heard: Heard) -> list[tuple[float, bool]]:
+    """Returns the same of each turn's answer."""
     words = words_in(conversation, heard)
     sounds = [(at, at + len(pcm) / 2 / OUT_RATE) for at, pcm in heard]
-    longest, to_the_end = 0.0, False
+    silences: list[tuple[float, bool]] = []
     for turn in conversation.turns:
         since, until = _owed(conversation, turn, sounds, words)
-        at = since
+        at, longest, to_the_end = since, 0.0, False
         for start, end in [*((start, end) for start, end in sounds if end > since and start < until), (until, until)]:
             if start - at > longest:
                 longest, to_the_end = start - at, start >= conversation.end
             at = max(at, end)
-    return longest, to_the_end
+        silences.append((longest, to_the_end))
+    return silences
 
 
 def _owed(conversation: Conversation, turn: Turn, sounds: Sequence[Span], words: dict[str, list[float]]) -> Span:

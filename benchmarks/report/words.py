@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from benchmarks.results import Call, Contender, Outcome, Reply
 
-__all__ = ["NOTHING", "OUTCOMES", "REPLIES", "SIGNS", "count", "figure", "label", "length", "milliseconds", "share"]
+__all__ = [
+    "GROUPS",
+    "NOTHING",
+    "OUTCOMES",
+    "REPLIES",
+    "SIGNS",
+    "count",
+    "figure",
+    "label",
+    "length",
+    "milliseconds",
+    "share",
+]
 
 NOTHING: Final = "–"
 """Stands where there is nothing to measure."""
@@ -33,6 +46,17 @@ REPLIES: Final[dict[Reply, str]] = {
 }
 """What became of the reply that the fault struck, from the best to the worst."""
 
+GROUPS: Final = {
+    "closes": "The service closes",
+    "path": "The path breaks",
+    "announced": "The end is announced",
+    "setup": "Connecting fails",
+    "targets": "A whole target fails",
+    "tools": "Tools and silent models",
+    "many": "Many sessions at once",
+}
+"""The headings of `Scenario.group`; one that is not here is its own heading."""
+
 _SECONDS_FROM = 1000.0
 _MINUTES_FROM = 100.0
 
@@ -44,9 +68,11 @@ def label(of: Contender | Call) -> str:
 
 
 def milliseconds(value: float | None) -> str:
-    """Returns a time with its unit ("0.4 ms", "312 ms", "1.24 s", "104 s")."""
+    """Returns a time with its unit ("0.4 ms", "312 ms", "1.24 s", "104 s"); an infinite one is "never"."""
     if value is None:
         return NOTHING
+    if math.isinf(value):
+        return "never"
     if abs(value) < _SECONDS_FROM - 0.5:
         return f"{figure(value)} ms"
     return f"{figure(value / 1000)} s"

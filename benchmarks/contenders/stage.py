@@ -235,6 +235,7 @@ class Stage:
         self._curtain = curtain
         self._tell = tell
         self._asked = 0
+        self._hung_up = False
 
     async def go(self) -> None:
         """Says that all is ready, and returns when the call begins."""
@@ -243,8 +244,14 @@ class Stage:
         await asyncio.sleep(self.began - asyncio.get_running_loop().time())
 
     def tell(self, what: What, said: object = "") -> None:
-        """Tells the runner what happens, with the time at which it is told."""
+        """Tells the runner what happens, with the time at which it is told; nothing after the caller has hung up."""
+        if self._hung_up:
+            return
         self._tell({"at": time.monotonic(), "what": what, "said": _words(said), "session": self.number})
+
+    def hang_up(self) -> None:
+        """The call is over: how a contender closes is no matter of the benchmark."""
+        self._hung_up = True
 
     async def tool(self) -> str:
         """Runs the tool, and returns its result."""
@@ -291,7 +298,8 @@ async def _perform(play: Play, job: Job, tell: _Tell) -> None:
     watching.cancel()
     heard = [(stage.number, stretch) for stage in stages for stretch in stage.loudspeaker.heard()]
     await asyncio.to_thread(_write_heard, Path(job.heard), heard)
-    for task in playing:
+    for stage, task in zip(stages, playing, strict=True):
+        stage.hang_up()
         task.cancel()
     await asyncio.wait(playing, timeout=_CLOSING)
     tell({"at": time.monotonic(), "what": "done", "lag": lag.worst, "cpu": cpu})

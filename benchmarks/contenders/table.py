@@ -12,8 +12,8 @@ __all__ = ["ROWS", "Row", "named"]
 _OURS = (".[gemini,livekit,fast]",)
 _GENAI = ("google-genai>=3.4,<4", "tenacity>=9.1,<10")
 _LIVEKIT = ("livekit-agents>=1.7,<1.9", "livekit-plugins-google>=1.7,<1.9")
-
-_ONE_TARGET = "it has no way to use a second model"
+_PIPECAT = ("pipecat-ai[google]>=1.14,<2",)
+_ADK = ("google-adk>=2.13,<3",)
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,6 +133,40 @@ ROWS: Sequence[Row] = (
         imports=("livekit.plugins.google", "livekit.agents"),
         packages=("livekit-agents", "livekit-plugins-google", "google-genai"),
         backup=True,
+    ),
+    Row(
+        name="pipecat",
+        what="GeminiLiveLLMService with its defaults, between a transport and the context aggregators",
+        module="pipecat_gemini",
+        requirements=_PIPECAT,
+        imports=("pipecat.services.google.gemini_live.llm",),
+        packages=("pipecat-ai", "google-genai", "websockets"),
+    ),
+    Row(
+        name="pipecat",
+        settings="tuned",
+        what="that with context compression and pings every 2 s",
+        module="pipecat_gemini",
+        requirements=_PIPECAT,
+        imports=("pipecat.services.google.gemini_live.llm",),
+        packages=("pipecat-ai", "google-genai", "websockets"),
+    ),
+    Row(
+        name="google-adk",
+        what="Runner.run_live with one agent and RunConfig's defaults, hence without session resumption",
+        module="google_adk",
+        requirements=_ADK,
+        imports=("google.adk.runners",),
+        packages=("google-adk", "google-genai", "websockets"),
+    ),
+    Row(
+        name="google-adk",
+        settings="tuned",
+        what="that with session_resumption, context_window_compression and pings every 2 s",
+        module="google_adk",
+        requirements=_ADK,
+        imports=("google.adk.runners",),
+        packages=("google-adk", "google-genai", "websockets"),
     ),
 )
 """In the order of the tables."""

@@ -12,6 +12,9 @@ import asyncio
 from contextlib import aclosing
 from typing import Any
 
+import google.adk.flows.llm_flows.auto_flow
+import google.adk.live._live_llm_flow
+import google.adk.workflow._tool_node  # noqa: F401 - run_live loads these when it begins: here, before the call does
 from google.adk.agents import Agent, LiveRequestQueue
 from google.adk.agents.run_config import RunConfig, StreamingMode
 from google.adk.models import Gemini

@@ -15,7 +15,7 @@ from livekit import rtc
 from livekit.agents import Agent, AgentSession, RunContext, function_tool, llm
 from livekit.agents.voice.io import AudioInput, AudioOutput, AudioOutputCapabilities
 
-from benchmarks.contenders.stage import FRAME, IN_RATE, OUT_RATE, Loudspeaker, Stage
+from benchmarks.contenders.stage import IN_RATE, OUT_RATE, Loudspeaker, Stage
 from benchmarks.contenders.warm import warm
 
 __all__ = ["hold"]
@@ -75,7 +75,7 @@ class _Microphone(AudioInput):
         if self._frames is None:
             self._frames = aiter(self._stage.microphone)
         pcm = await anext(self._frames)
-        return rtc.AudioFrame(pcm, sample_rate=IN_RATE, num_channels=1, samples_per_channel=FRAME // 2)
+        return rtc.AudioFrame(pcm, sample_rate=IN_RATE, num_channels=1, samples_per_channel=len(pcm) // 2)
 
 
 class _Speaker(AudioOutput):

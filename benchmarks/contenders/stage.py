@@ -29,7 +29,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 __all__ = [
-    "FRAME",
     "IN_RATE",
     "OUT_RATE",
     "Ask",
@@ -48,9 +47,6 @@ IN_RATE = 16_000
 
 OUT_RATE = 24_000
 """Samples per second of what the caller hears, s16le mono."""
-
-FRAME = 640
-"""Bytes of a frame of the microphone: 20 ms."""
 
 What = Literal["ready", "tool", "noticed", "dialling", "up", "error", "closed", "raised", "done"]
 """What a contender tells: all is ready; the tool began to run; it knows that its connection is gone; it dials; a connection

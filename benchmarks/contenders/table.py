@@ -14,6 +14,8 @@ _GENAI = ("google-genai>=3.4,<4", "tenacity>=9.1,<10")
 _LIVEKIT = ("livekit-agents>=1.7,<1.9", "livekit-plugins-google>=1.7,<1.9")
 _PIPECAT = ("pipecat-ai[google]>=1.14,<2",)
 _ADK = ("google-adk>=2.13,<3",)
+_PYDANTIC = ("pydantic-ai-slim[google]>=2.68,<3",)
+_STRANDS = ("strands-agents[bidi-google]>=1.62,<2",)
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,6 +169,40 @@ ROWS: Sequence[Row] = (
         requirements=_ADK,
         imports=("google.adk.runners",),
         packages=("google-adk", "google-genai", "websockets"),
+    ),
+    Row(
+        name="pydantic-ai",
+        what="Agent.realtime(GoogleRealtimeModel).session() with its defaults, hence without a reconnect policy",
+        module="pydantic_ai_realtime",
+        requirements=_PYDANTIC,
+        imports=("pydantic_ai.realtime.google",),
+        packages=("pydantic-ai-slim", "google-genai", "websockets"),
+    ),
+    Row(
+        name="pydantic-ai",
+        settings="tuned",
+        what="that with reconnect={}, context compression, a handshake_timeout of 5 s and pings every 2 s",
+        module="pydantic_ai_realtime",
+        requirements=_PYDANTIC,
+        imports=("pydantic_ai.realtime.google",),
+        packages=("pydantic-ai-slim", "google-genai", "websockets"),
+    ),
+    Row(
+        name="strands",
+        what="BidiAgent with GoogleGeminiLiveModel and its defaults",
+        module="strands_bidi",
+        requirements=_STRANDS,
+        imports=("strands.bidi.models.google",),
+        packages=("strands-agents", "google-genai", "websockets"),
+    ),
+    Row(
+        name="strands",
+        settings="tuned",
+        what="that with context compression and pings every 2 s",
+        module="strands_bidi",
+        requirements=_STRANDS,
+        imports=("strands.bidi.models.google",),
+        packages=("strands-agents", "google-genai", "websockets"),
     ),
 )
 """In the order of the tables."""

@@ -40,6 +40,7 @@ Milestone = Literal[
     "reply_ended",
     "tool_called",
     "tools_done",
+    "handle_came",
     "useful",
 ]
 

@@ -215,7 +215,8 @@ class AudioPipe(Actor[Replay]):
     def _deliver(self, event: WireEvent, link: int, now: float) -> None:
         match event:
             case HandleIssued():
-                self.continuity.issued(event, now=now, round_trip=self._round_trip)
+                if self.continuity.issued(event, now=now, round_trip=self._round_trip):
+                    self._tell("handle_came")
             case GoAway(time_left=time_left):
                 if now + time_left < self._ends_at:
                     self._ends_at = now + time_left

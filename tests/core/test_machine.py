@@ -29,6 +29,7 @@ WAY: dict[State, tuple[Input, ...]] = {
     S.EXPECTING: (I.OPEN, I.UPGRADE, I.SETUP, I.UP, I.TURN_ENDED),
     S.REPLYING: (I.OPEN, I.UPGRADE, I.SETUP, I.UP, I.TURN_ENDED, I.REPLY_BEGAN),
     S.IN_TOOL_CALL: (I.OPEN, I.UPGRADE, I.SETUP, I.UP, I.TOOL_CALLED),
+    S.AFTER_TOOLS: (I.OPEN, I.UPGRADE, I.SETUP, I.UP, I.TOOL_CALLED, I.TURN_ENDED),
     S.HANGING_UP: (I.OPEN, I.UPGRADE, I.SETUP, I.UP, I.HANDOVER_DUE),
     S.ABORTING: (I.OPEN, I.PHASE_OVERDUE),
     S.DECIDING: (I.OPEN, I.DOWN),
@@ -100,7 +101,8 @@ def test_no_command_after_the_end(state: State) -> None:
         (S.UPGRADING, D.upgrade, S.ABORTING),
         (S.SETTING_UP, D.setup, S.ABORTING),
         (S.EXPECTING, D.sign, S.ABORTING),
-        (S.REPLYING, D.sign, S.ABORTING),
+        (S.AFTER_TOOLS, D.sign, S.ABORTING),
+        (S.REPLYING, D.reply, S.ABORTING),
         (S.HANGING_UP, D.close, S.ABORTING),
         (S.ABORTING, D.close, S.ESCALATED),
         (S.DECIDING, D.decide, S.DECIDING),
@@ -212,7 +214,7 @@ def test_whatever_the_model_gives_is_an_answer(answered: Input) -> None:
     assert I.ANSWER_OVERDUE not in machine.checkpoint().timers
 
 
-@pytest.mark.parametrize("state", [S.EXPECTING, S.REPLYING])
+@pytest.mark.parametrize("state", [S.EXPECTING, S.AFTER_TOOLS, S.REPLYING])
 def test_a_model_that_thinks_for_long_has_longer_to_reply(state: State) -> None:
     machine = in_state(state)
     machine.expire(D.sign, sign_at=1.0)
@@ -224,7 +226,7 @@ def test_a_model_that_thinks_for_long_has_longer_to_reply(state: State) -> None:
     assert machine.expire(now, sign_at=now, output_at=0.0, thinking=120.0) == (C.ABORT,)
 
 
-@pytest.mark.parametrize("state", [S.EXPECTING, S.REPLYING, S.IN_TOOL_CALL])
+@pytest.mark.parametrize("state", [S.EXPECTING, S.AFTER_TOOLS, S.REPLYING, S.IN_TOOL_CALL])
 def test_a_model_that_waits_for_a_tool_owes_nothing_however_long_that_takes(state: State) -> None:
     machine = in_state(state)
     while machine.deadline < 1000.0:
@@ -409,9 +411,44 @@ def test_a_handover_waits_for_the_turn_but_not_beyond_the_end(state: State) -> N
 def test_a_handover_comes_as_soon_as_the_turn_ends() -> None:
     machine = in_state(S.REPLYING, settings=Settings(spare="never"))
     machine.announce(50.0, 0.0)
-    machine.expire(D.sign, sign_at=1.0)
+    machine.feed(I.REPLY_ENDED, 1.0)
+    machine.feed(I.HANDLE_CAME, 1.5)
+    assert machine.deadline <= 1.5, "the reply was the sign that the model had the user's turn"
+    assert machine.expire(1.5) == (C.HANG_UP,)
+
+
+def test_a_handover_waits_for_a_handle_that_holds_the_reply_but_not_for_long() -> None:
+    machine = in_state(S.REPLYING, settings=Settings(spare="never"))
+    machine.announce(50.0, 0.0)
+    machine.feed(I.REPLY_ENDED, 1.0)
+    assert machine.deadline == 6.0
+    machine.expire(6.0)
+    assert machine.expire(machine.deadline) == (C.HANG_UP,)
+    near = in_state(S.REPLYING, settings=Settings(spare="never"))
+    near.announce(9.0, 0.0)
+    near.feed(I.REPLY_ENDED, 1.0)
+    assert near.expire(1.0) == (C.HANG_UP,), "near the end any pause will do"
+
+
+def test_the_end_of_a_reply_that_the_user_spoke_into_is_no_turn_boundary() -> None:
+    machine = in_state(S.REPLYING, settings=Settings(spare="never"))
+    machine.announce(50.0, 0.0)
+    machine.feed(I.SPEECH_BEGAN, 0.5)
+    machine.feed(I.SPEECH_ENDED, 1.0)
+    machine.feed(I.REPLY_ENDED, 1.1)
+    assert machine.deadline == 1.0 + D.sign
+    machine.expire(1.0 + D.sign, sign_at=2.0)
+    assert machine.deadline > 1.0 + D.sign, "what the user said may not be with the model yet"
+
+
+def test_a_tools_answer_is_left_to_its_reply_until_the_last_moment() -> None:
+    machine = in_state(S.IN_TOOL_CALL, settings=Settings(spare="never"))
+    machine.announce(9.0, 0.0)
+    machine.feed(I.TURN_ENDED, 0.5)
+    machine.expire(0.5 + D.sign, sign_at=1.0)
+    assert machine.deadline == 9.0 - 1.0 - D.close
+    machine.feed(I.REPLY_BEGAN, 5.0)
     machine.feed(I.REPLY_ENDED, 7.0)
-    assert machine.deadline <= 7.0
     assert machine.expire(7.0) == (C.HANG_UP,)
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import anyio
 import pytest
+from tests.session import stage
 from tests.session.schedules import MODELS, Outcome, Schedule, call
+from tests.session.test_session import greet, talk, until
 
-from unbroken.events import OutageBegan, ReplyEnded, ToolCall
+from unbroken.config import Settings
+from unbroken.events import Event, OutageBegan, Recovered, ReplyEnded, ToolCall
 from unbroken_gemini.testing import Call, Reply, Say
 
 pytestmark = pytest.mark.anyio
@@ -97,3 +101,55 @@ async def test_a_service_that_falls_silent_after_the_announcement_is_left_in_tim
 async def test_announcements_that_come_again_are_one_handover(when: str) -> None:
     outcome = await announced(when, 50.0, model=MODELS[0], then=(0.2, "goaway:49s"))
     check(outcome, when)
+
+
+async def test_a_tools_answer_is_left_to_the_link_that_has_it_until_its_reply_has_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the user said can be heard again on the next link; what a tool answered is of full use to the one that asked."""
+
+    async def thinks_it_over(call: stage.Call) -> None:
+        call.say(ready=True)
+        call.say(handle="h1")
+        await call.take()
+        call.say(tool="x")
+        await call.take()
+        call.say(go_away=8.0)
+        await anyio.sleep(3.0)
+        call.reply(ms=500)
+        await call.listen()
+
+    async with (
+        stage.stage(one=[thinks_it_over, greet]) as it,
+        talk(it, monkeypatch=monkeypatch) as session,
+    ):
+        await session.send_text("Look it up.")
+        asked = await until(session, ToolCall)
+        await session.send_tool_result(asked.call_id, {"found": True})
+        seen: list[Event] = []
+        await until(session, Recovered, seen)
+        assert [event.how for event in seen if isinstance(event, ReplyEnded)] == ["complete"]
+        assert [type(event) for event in seen if isinstance(event, ReplyEnded | OutageBegan)] == [ReplyEnded, OutageBegan]
+        assert it.calls[1].handle == "h1"
+
+
+async def test_a_reply_that_has_begun_is_sign_enough_that_the_model_had_the_users_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def answers(call: stage.Call) -> None:
+        call.say(ready=True)
+        call.say(handle="h1")
+        await call.take()
+        call.say(go_away=50.0)
+        call.reply(ms=500, handle="h2")
+        await call.listen()
+
+    async with (
+        stage.stage(one=[answers, greet]) as it,
+        talk(it, monkeypatch=monkeypatch, settings=Settings(spare="never")) as session,
+    ):
+        await session.send_text("Hello?")
+        began = anyio.current_time()
+        await until(session, Recovered)
+        assert anyio.current_time() - began < 1.0, "not four seconds after the turn"
+        assert it.calls[1].handle == "h2"

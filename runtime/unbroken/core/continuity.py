@@ -170,7 +170,7 @@ class Continuity:
             upto = max(upto, self._written.popleft()[1])
         self._acknowledged = min(upto, self.outbox.cursor[1])
 
-    def issued(self, event: HandleIssued, *, now: float, round_trip: float) -> None:
+    def issued(self, event: HandleIssued, *, now: float, round_trip: float) -> bool:
         """Takes the provider's word on resumption: the newest handle holds what the model is known to have by now.
 
         A context that began with history which its handles may not hold gives none that is used, and one that was told
@@ -180,10 +180,13 @@ class Continuity:
             event: what was issued.
             now: the present.
             round_trip: seconds, of the path.
+
+        Returns:
+            Whether the handle is used.
         """
         position = self.journal.snapshot(event.consumed_index)
         if event.handle is None or (self._seeded and not self._seed_survives) or now < self._retold_by + round_trip + _LAG:
-            return
+            return False
         self._snapshot = Snapshot(
             target=self._target,
             handle=event.handle,
@@ -191,6 +194,7 @@ class Continuity:
             calls=self.conversation.ledger.count,
         )
         self._forget()
+        return True
 
     def _forget(self) -> None:
         """Lets go of what neither the handle nor the history would have to be followed by."""

@@ -32,9 +32,10 @@ class IllegalInput(UnbrokenError):
 I = Input
 
 _OF_A_STATE: Final = (I.PHASE_OVERDUE, I.CLOSE_OVERDUE, I.DECIDE_OVERDUE, I.REPLY_OVERDUE, I.SILENCE_OVERDUE, I.WAIT_OVER)
-_OF_A_LINK: Final = (I.SIGN_OVERDUE, I.ANSWER_OVERDUE, I.HEALTHY_DUE, I.HANDOVER_DUE, I.SPARE_DUE)
+_OF_A_LINK: Final = (I.SIGN_OVERDUE, I.ANSWER_OVERDUE, I.HEALTHY_DUE, I.HANDOVER_DUE, I.SPARE_DUE, I.HANDLE_CAME)
 _ANSWERED: Final = (I.REPLY_BEGAN, I.REPLY_ENDED, I.TOOL_CALLED, I.TOOLS_DONE)
-_QUIET: Final = (State.LISTENING, State.EXPECTING)
+_UNSETTLED: Final = (I.SIGN_OVERDUE, I.HANDLE_CAME)
+_QUIET: Final = (State.LISTENING, State.EXPECTING, State.AFTER_TOOLS)
 _SPEAKING: Final = (State.SPEAKING, State.SPEAKING_ON)
 
 
@@ -47,11 +48,16 @@ _EXPECTED: Final = 30.0
 nothing was heard; since one lived six times as long as documented, it is left at a turn boundary only, and never forced."""
 
 _PAUSE: Final = 10.0
-"""Seconds before the last moment for a handover from which on a pause of the user's will do, or one before the reply: what
-was said is replayed and answered on the next link, while a reply that has begun would be cut."""
+"""Seconds before the last moment for a handover from which on a pause of the user's will do, or one before the reply to
+what the user said, which is replayed and answered on the next link. A reply that has begun would be cut, and one to a tool's
+answer would be asked for again."""
 
 _LULL: Final = (5.0, 0.3)
 """Seconds before that moment from which on a pause in a reply will do, and how long nothing may have been heard then."""
+
+_HANDLE_LAG: Final = 5.0
+"""Seconds after the end of a reply in which a handle that holds it is waited for, before the link is left at that turn
+boundary: the next link has to be told, and to hear, what an older handle lacks."""
 
 _SPARE_LEAD: Final = 1.0
 """Seconds that a handover waits for its spare at most: it takes three round trips to be opened."""
@@ -142,8 +148,8 @@ class Machine:
         """From when on the present state is quiet enough to leave the link; its last moment has a timer of its own."""
         last = self._timers.get(Input.HANDOVER_DUE, math.inf)
         match self.state:
-            case State.LISTENING if Input.SIGN_OVERDUE not in self._timers:
-                # a turn boundary: nobody speaks, no reply is due, and the last thing the user said is with the model
+            case State.LISTENING if self._timers.keys().isdisjoint(_UNSETTLED):
+                # a turn boundary: nobody speaks, no reply is due, and what was said last is with the model, and in a handle
                 return self._handover_from
             case State.LISTENING | State.EXPECTING:
                 return max(self._handover_from, last - _PAUSE)
@@ -317,6 +323,12 @@ class Machine:
         if state in LIVE and happened in (Input.SPEECH_ENDED, Input.TURN_ENDED) and state is not State.SPEAKING_ON:
             self._asked_at = now
             self._timers[Input.SIGN_OVERDUE] = now + self._deadlines.sign
+        if happened in (Input.REPLY_BEGAN, Input.TOOL_CALLED):  # this is a sign
+            self._timers.pop(Input.SIGN_OVERDUE, None)
+        if state in LIVE and happened is Input.REPLY_ENDED:
+            self._timers[Input.HANDLE_CAME] = now + _HANDLE_LAG
+        if happened is Input.HANDLE_CAME:
+            self._timers.pop(Input.HANDLE_CAME, None)
         if state in LIVE and happened is Input.UP and self._settings.spare == "always":
             self._timers[Input.SPARE_DUE] = now
         if happened is Input.SPARE_SETTLED and self._handover_from <= now + _SPARE_LEAD:

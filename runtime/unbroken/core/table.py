@@ -27,6 +27,7 @@ class State(Enum):
     EXPECTING = "expecting"
     REPLYING = "replying"
     IN_TOOL_CALL = "in a tool call"
+    AFTER_TOOLS = "expecting after a tool call"
     HANGING_UP = "hanging up"
     ABORTING = "aborting"
     DECIDING = "deciding"
@@ -53,6 +54,7 @@ class Input(Enum):
     REPLY_ENDED = "the reply ended"
     TOOL_CALLED = "the model called a tool"
     TOOLS_DONE = "the model waits for no tool any more"
+    HANDLE_CAME = "a handle came that holds what was said so far, or none came in time"
     DOWN = "the link ended"
     GO = "decided: dial"
     WAIT = "decided: wait, then dial"
@@ -97,7 +99,7 @@ class Command(Enum):
 S, I, C = State, Input, Command
 Cell = tuple[State, tuple[Command, ...]]
 
-LIVE: Final = frozenset({S.LISTENING, S.SPEAKING, S.SPEAKING_ON, S.EXPECTING, S.REPLYING, S.IN_TOOL_CALL})
+LIVE: Final = frozenset({S.LISTENING, S.SPEAKING, S.SPEAKING_ON, S.EXPECTING, S.REPLYING, S.IN_TOOL_CALL, S.AFTER_TOOLS})
 """The states in which a link is up."""
 
 DOING: Final = frozenset({S.DIALLING, S.SECURING, S.UPGRADING, S.SETTING_UP})
@@ -143,20 +145,21 @@ def _idle(state: State) -> dict[Input, Cell]:
 
 
 _HEALTH: Final = (I.SUSPECTED, I.CONDEMNED)
+_NOTED: Final = (I.TRANSCRIBED, I.HANDLE_CAME)
 
 
 def _late(state: State) -> dict[Input, Cell]:
     """What a link says while it is being torn down comes too late to matter."""
-    return _same(state, I.DIAL, I.TLS, I.UPGRADE, I.SETUP, I.UP, I.TRANSCRIBED, I.REPLY_BEGAN, I.TOOL_CALLED, *_HEALTH)
+    return _same(state, I.DIAL, I.TLS, I.UPGRADE, I.SETUP, I.UP, *_NOTED, I.REPLY_BEGAN, I.TOOL_CALLED, *_HEALTH)
 
 
 def _beside(state: State) -> dict[Input, Cell]:
-    """A spare is opened beside a link that is up, and what the model writes down moves a timer: no state changes by it."""
+    """A spare is opened beside a link that is up, and what the service notes down moves a timer: no state changes by it."""
     return {
         I.SUSPECTED: (state, (C.SPARE,)),
         I.SPARE_DUE: (state, (C.SPARE,)),
         I.SPARE_SETTLED: (state, ()),
-        I.TRANSCRIBED: (state, ()),
+        **_same(state, *_NOTED),
     }
 
 
@@ -233,10 +236,21 @@ TABLE: Final[Mapping[State, Mapping[Input, Cell]]] = {
         **_beside(S.IN_TOOL_CALL),
         I.SPEECH_BEGAN: (S.IN_TOOL_CALL, ()),
         I.SPEECH_ENDED: (S.IN_TOOL_CALL, (C.PING,)),
-        I.TURN_ENDED: (S.EXPECTING, (C.PING,)),
+        I.TURN_ENDED: (S.AFTER_TOOLS, (C.PING,)),
         I.REPLY_ENDED: (S.IN_TOOL_CALL, ()),
         I.TOOLS_DONE: (S.LISTENING, ()),
         I.HEALTHY_DUE: (S.IN_TOOL_CALL, (C.HEALTHY,)),
+    },
+    # The model has a tool's answer: unlike a turn of the user's, which can be heard again, it is of use to this link only.
+    S.AFTER_TOOLS: {
+        **_UP,
+        **_beside(S.AFTER_TOOLS),
+        I.SPEECH_BEGAN: (S.SPEAKING_ON, ()),
+        I.SPEECH_ENDED: (S.AFTER_TOOLS, (C.PING,)),
+        I.TURN_ENDED: (S.AFTER_TOOLS, (C.PING,)),
+        I.REPLY_ENDED: (S.LISTENING, ()),
+        I.TOOLS_DONE: (S.AFTER_TOOLS, ()),
+        I.HEALTHY_DUE: (S.AFTER_TOOLS, (C.HEALTHY,)),
     },
     S.HANGING_UP: {
         **_WITH_LINK,
@@ -286,6 +300,7 @@ PHASE_TIMER: Final[Mapping[State, tuple[str, Input]]] = {
     S.SPEAKING: ("silence", I.SILENCE_OVERDUE),
     S.SPEAKING_ON: ("silence", I.SILENCE_OVERDUE),
     S.EXPECTING: ("reply", I.REPLY_OVERDUE),
+    S.AFTER_TOOLS: ("reply", I.REPLY_OVERDUE),
     S.REPLYING: ("reply", I.REPLY_OVERDUE),
 }
 """The field of `Deadlines` that entering a state arms, and what its passing means. DIALLING takes two: the credential's

@@ -330,7 +330,7 @@ class Caller:
 def _encoded(target: Target) -> tuple[bytes, bytes]:
     provider = unbroken_gemini.provider(target, config=None)
     connection = provider.connection()
-    return connection.setup(handle=Secret("h" * 36), history=()), connection.audio(FRAME)
+    return connection.setup(handle=Secret("h" * 36), seeded=False), connection.audio(FRAME)
 
 
 async def compare(it: Peer, spare: Spare, faults: int, delay: float) -> Run:

@@ -80,7 +80,7 @@ class GeminiConnection(Connection):
         self._plan = plan
         self._row = plan.row
         self._mime_type = f"audio/pcm;rate={plan.row.input_rate}"
-        self._history: tuple[wire.Content, ...] = ()
+        self._announced = False
         self._unnamed: set[str] = set()
 
     def __repr__(self) -> str:
@@ -88,21 +88,19 @@ class GeminiConnection(Connection):
 
     # -- What the session says ------------------------------------------------------------------------------------------
 
-    def setup(self, *, handle: Secret | None, history: Sequence[Turn]) -> bytes:
+    def setup(self, *, handle: Secret | None, seeded: bool) -> bytes:
         """Encodes the setup: google-genai's own for the configuration, and the additions of `unbroken_gemini.setup`.
 
         Args:
             handle: resume by this handle; None: a fresh session.
-            history: turns that `opening` is going to replay. With a handle it is left out: never both.
+            seeded: `opening` is going to replay turns, or may be. With a handle it counts for nothing: never both.
         """
         setup = dict(self._plan.setup)
-        self._history = ()
         if handle is not None:
             setup["sessionResumption"] = {**setup["sessionResumption"], "handle": handle.reveal()}
             setup.pop("historyConfig", None)
-        else:
-            self._history = tuple(_content(turn) for turn in history if turn.text)
-        if self._history and self._flagged:
+        self._announced = seeded and handle is None and self._flagged
+        if self._announced:
             setup["historyConfig"] = {"initialHistoryInClientContent": True}
         return msgspec.json.encode({"setup": setup})
 
@@ -110,14 +108,17 @@ class GeminiConnection(Connection):
     def _flagged(self) -> bool:
         return self._plan.platform == "gemini" and self._row.history == "flagged"
 
-    def opening(self) -> Sequence[bytes]:
+    def opening(self, history: Sequence[Turn]) -> Sequence[bytes]:
         """Encodes the history as one client content, which the model does not answer.
 
-        Announced by ``historyConfig`` it ends with ``turnComplete`` (google-genai, HistoryConfig); unannounced it must not.
+        Announced by ``historyConfig`` it ends with ``turnComplete``, and comes also where it is empty: the service takes
+        client content only until it has seen that, and realtime input after (google-genai, HistoryConfig). Unannounced it
+        must not end so.
         """
-        if not self._history:
+        turns = tuple(_content(turn) for turn in history if turn.text)
+        if not (turns or self._announced):
             return ()
-        return (_encode(client_content=wire.ClientContent(turns=self._history, turn_complete=self._flagged)),)
+        return (_encode(client_content=wire.ClientContent(turns=turns, turn_complete=self._announced)),)
 
     def audio(self, pcm: bytes | memoryview) -> bytes:
         """Encodes user audio: s16le mono PCM at the profile's input rate, any whole number of samples."""

@@ -138,23 +138,29 @@ class Connection(ABC):
 
     The caller's duty, in order: send what `setup` returns; feed every received message to `receive` until it yields
     `SetupDone`; send what `opening` returns; then encode and send freely. A connection is used for one link and thrown away.
+    Minutes may lie between `SetupDone` and `opening`: a spare is set up before anybody knows what it will have to be told.
 
     Each encoder returns exactly one message, which the caller sends as one WebSocket message and counts: the setup is
     client message 0 (`HandleIssued.consumed_index`).
     """
 
     @abstractmethod
-    def setup(self, *, handle: Secret | None, history: Sequence[Turn]) -> bytes:
+    def setup(self, *, handle: Secret | None, seeded: bool) -> bytes:
         """Encodes the setup.
 
         Args:
             handle: resume by this handle; None: a fresh session.
-            history: turns that `opening` is going to replay. Empty with a handle: never both.
+            seeded: `opening` is going to be given a history, or may be: an empty one is still possible then. False with a
+                handle: never both.
         """
 
     @abstractmethod
-    def opening(self) -> Sequence[bytes]:
-        """Encodes what has to be the first after the setup: the history, in the form that the model allows. May be empty."""
+    def opening(self, history: Sequence[Turn]) -> Sequence[bytes]:
+        """Encodes what has to be the first after the setup: the history, in the form that the model allows. May be empty.
+
+        Args:
+            history: turns to replay, the oldest first. Empty where the setup was not `seeded`.
+        """
 
     @abstractmethod
     def receive(self, data: bytes | str) -> Sequence[WireEvent]:

@@ -353,7 +353,7 @@ class Link:
         self._step("setup")
         self.index = 0
         self._connection = connection = self.provider.connection()
-        self.send(connection.setup(handle=self.crossing.handle, history=self.crossing.history))
+        self.send(connection.setup(handle=self.crossing.handle, seeded=bool(self.crossing.history)))
         while self.phase != "live":
             for event in connection.receive(await socket.receive()):
                 if type(event) is SetupDone:
@@ -399,7 +399,7 @@ class Link:
     def _up(self) -> None:
         self.phase = "live"
         self._mark("live")
-        for message in self.connection.opening():
+        for message in self.connection.opening(self.crossing.history):
             self.send(message)
         took = {
             f"{name}_ms": (after - at) * 1000 for (name, at), (_, after) in zip(self._marks, self._marks[1:], strict=False)

@@ -66,7 +66,7 @@ def test_audio_goes_as_it_came(pcm: bytes) -> None:
 )
 def test_text_goes_in_the_form_that_survives_a_resume(model: str, expected: Any, handle: Secret | None) -> None:
     talking = connection(model)
-    talking.setup(handle=handle, history=())
+    talking.setup(handle=handle, seeded=False)
     assert sent(talking.text(UserText(text="Hi."))) == expected
 
 
@@ -150,10 +150,21 @@ def test_marks(mark: Any, expected: Any) -> None:
 
 def test_no_history_no_opening() -> None:
     talking = connection()
-    talking.setup(handle=None, history=(Turn(role="user", text=""),))
-    assert talking.opening() == ()
-    talking.setup(handle=Secret("h"), history=(Turn(role="user", text="a"),))
-    assert talking.opening() == ()
+    talking.setup(handle=None, seeded=False)
+    assert talking.opening(()) == ()
+    talking.setup(handle=Secret("h"), seeded=True)
+    assert talking.opening(()) == ()
+
+
+@pytest.mark.parametrize(
+    ("platform", "said"),
+    [("gemini", [{"clientContent": {"turnComplete": True}}]), ("vertex", [])],
+)
+def test_an_announced_history_is_ended_also_where_it_is_empty(platform: str, said: Any) -> None:
+    talking = connection(platform=platform)
+    talking.setup(handle=None, seeded=True)
+    assert [sent(message) for message in talking.opening(())] == said
+    assert [sent(message) for message in talking.opening((Turn(role="user", text=""),))] == said
 
 
 # -- in -----------------------------------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ def ours(platform: str, session_config: object, **options: Any) -> GeminiProvide
 
 
 def setup_of(provider: GeminiProvider, **asked: Any) -> Any:
-    return json.loads(provider.connection().setup(**{"handle": None, "history": (), **asked}))["setup"]
+    return json.loads(provider.connection().setup(**{"handle": None, "seeded": False, **asked}))["setup"]
 
 
 def added(setup: dict[str, Any], *, vertex: bool) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def test_the_config_stays_as_it_was(name: str) -> None:
     except ConfigError:
         provider = ours("vertex", config)
     setup_of(provider, handle=Secret("h"))
-    setup_of(provider, history=HISTORY)
+    setup_of(provider, seeded=True)
     assert config == before
     if name == "everything":
         assert config.system_instruction == "Be short."
@@ -110,7 +110,7 @@ def test_the_config_stays_as_it_was(name: str) -> None:
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_a_resumed_link_differs_from_a_fresh_one_by_its_handle_alone(platform: str) -> None:
     provider = ours(platform, CONFIGS["everything"])
-    fresh, resumed = setup_of(provider), setup_of(provider, handle=Secret("h-1"), history=HISTORY)
+    fresh, resumed = setup_of(provider), setup_of(provider, handle=Secret("h-1"), seeded=True)
     assert resumed["sessionResumption"] == fresh["sessionResumption"] | {"handle": "h-1"}
     assert resumed | {"sessionResumption": 0} == fresh | {"sessionResumption": 0}
     assert setup_of(provider) == fresh
@@ -120,7 +120,7 @@ def test_a_resumed_link_differs_from_a_fresh_one_by_its_handle_alone(platform: s
 def test_history_is_announced_where_the_platform_knows_how(platform: str) -> None:
     provider = ours(platform, None)
     connection = provider.connection()
-    setup = json.loads(connection.setup(handle=None, history=HISTORY))["setup"]
+    setup = json.loads(connection.setup(handle=None, seeded=True))["setup"]
     announced = {"historyConfig": {"initialHistoryInClientContent": True}} if platform in ("gemini", "token") else {}
     assert setup == setup_of(provider) | announced
     turns = [
@@ -129,7 +129,7 @@ def test_history_is_announced_where_the_platform_knows_how(platform: str) -> Non
         {"role": "user", "parts": [{"text": "f() gave 3."}]},
     ]
     content = {"turns": turns} | ({"turnComplete": True} if announced else {})
-    assert [json.loads(message) for message in connection.opening()] == [{"clientContent": content}]
+    assert [json.loads(message) for message in connection.opening(HISTORY)] == [{"clientContent": content}]
 
 
 def test_history_announced_by_the_config_is_not_announced_at_a_resume() -> None:

@@ -50,14 +50,16 @@ class StageConnection(Connection):
     def __init__(self, config: Any = None) -> None:
         self.config = config
 
-    def setup(self, *, handle: Secret | None, history: Sequence[Turn]) -> bytes:
-        assert not (handle and history), "never both"
-        told = [[turn.role, turn.text] for turn in history]
-        setup = {"handle": handle.reveal() if handle else None, "history": told, "config": self.config}
+    def setup(self, *, handle: Secret | None, seeded: bool) -> bytes:
+        assert not (handle and seeded), "never both"
+        self._seeded = seeded
+        setup = {"handle": handle.reveal() if handle else None, "seeded": seeded, "config": self.config}
         return json.dumps({"setup": setup}).encode()
 
-    def opening(self) -> Sequence[bytes]:
-        return ()
+    def opening(self, history: Sequence[Turn]) -> Sequence[bytes]:
+        assert self._seeded or not history, "it was not announced"
+        told = [[turn.role, turn.text] for turn in history]
+        return [json.dumps({"history": told}).encode()] if self._seeded else []
 
     def receive(self, data: bytes | str) -> Sequence[WireEvent]:
         try:
@@ -148,7 +150,8 @@ class Call:
         self.number = number
         self.socket = socket
         self.handle: str | None = setup["handle"]
-        self.history: list[list[str]] = setup["history"]
+        self.seeded: bool = setup["seeded"]
+        self.history: list[list[str]] = []
         self.config: Any = setup["config"]
         self.heard = bytearray()
         self.other: list[dict[str, Any]] = []
@@ -163,8 +166,11 @@ class Call:
             self.say(handle=handle)
 
     async def take(self) -> dict[str, Any]:
-        """Takes one message; audio is kept in `heard`, the rest in `other`."""
+        """Takes one message; audio is kept in `heard`, what comes as history in `history`, the rest in `other`."""
         message: dict[str, Any] = json.loads(await self.socket.receive())
+        if "history" in message:
+            self.history = message["history"]
+            return await self.take()
         if "audio" in message:
             self.heard += base64.b64decode(message["audio"])
         else:
@@ -224,7 +230,7 @@ class Stage:
                     socket = await request.accept(tasks=own)
                 except DialFailed:
                     return  # the client has gone meanwhile
-                call = Call(len(self.calls) + 1, socket, {"handle": None, "history": [], "config": None})
+                call = Call(len(self.calls) + 1, socket, {"handle": None, "seeded": False, "config": None})
                 try:
                     setup = json.loads(await socket.receive())["setup"]
                     call = Call(len(self.calls) + 1, socket, setup)

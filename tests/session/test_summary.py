@@ -32,7 +32,8 @@ async def told(
 
     async def dies(call: Call) -> None:
         call.say(ready=True)
-        await anyio.sleep(1)
+        with anyio.move_on_after(1):
+            await call.listen()
         call.socket.abort()
 
     async with stage(one=[*[dies] * (links - 1), greet]) as it:

@@ -128,6 +128,16 @@ def test_a_turn_that_got_nothing_is_counted_where_the_next_one_is_told() -> None
     assert call.cross().written_off == 0, "it is counted once"
 
 
+def test_a_later_answer_settles_what_was_said_before_it() -> None:
+    """Said again it would come behind that answer, or have what was answered said and answered twice."""
+    call = Call()
+    for answer in (TOLD, (), TOLD):
+        call.turn(*answer)
+    crossing = call.cross()
+    assert crossing.known == call.continuity.conversation.told, "as far as the later turn goes"
+    assert (call.continuity.account.replayed_ms, call.continuity.account.lost_ms) == (0.0, 1000.0)
+
+
 def test_a_turn_that_got_nothing_is_said_again_where_the_next_one_was_not_answered_either() -> None:
     call = Call()
     for answer in (TOLD, (), (UserTranscript(text="hello?"), Audio(bytes(480), 24_000))):

@@ -7,6 +7,7 @@ import importlib.metadata
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -100,7 +101,8 @@ def directory(row: Row, *, root: Path) -> Path:
     made_by = [*row.requirements, sys.version, sys.executable]
     if row.ours:
         made_by.append((root / "pyproject.toml").read_text())
-    return root / FOLDER / f"{row.packages[0]}-{hashlib.sha256(json.dumps(made_by).encode()).hexdigest()[:8]}"
+    first = "unbroken" if row.ours else re.split(r"[\[<>=~! ]", row.requirements[0])[0]
+    return root / FOLDER / f"{first}-{hashlib.sha256(json.dumps(made_by).encode()).hexdigest()[:8]}"
 
 
 def _make(place: Path, python: Path, requirements: Sequence[str], *, root: Path, limit: float) -> None:

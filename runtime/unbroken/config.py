@@ -230,7 +230,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         journal_bound: seconds of user audio kept for replay; what is dropped beyond it is counted as lost.
         history_bound: turns kept for a fresh link's history.
         history_tokens: tokens that a fresh link's history may take, by an estimate that errs high; the oldest turns are left
-            out, the last one never. None: half of the target's context window, where that is known.
+            out, the last one never. None, or more than the target's context window: half of that window, where it is known.
         event_bound: bytes of events waiting for the application; beyond it the link's reading pauses.
         consumer_patience: seconds of such a pause before the session escalates.
         spare: whether a connection is opened ahead of need (TCP, TLS and upgrade done, nothing sent), on which the next link

@@ -109,6 +109,8 @@ def test_bounded(sizes: list[int], bound: int | None, summed_up: int | None) -> 
         (None, 300, 200, 150),
         (900, 1000, 200, 200),
         (100, 1000, 200, 100),
+        (1000, 1000, None, 500),
+        (90_000, 1000, 200, 200),
         (None, None, 200, 200),
     ],
 )

@@ -369,14 +369,23 @@ def test_no_session_moves_to_a_target_that_cannot_do_what_it_needs_and_the_escal
 
 @pytest.mark.parametrize(
     ("kind", "room", "moves"),
-    [("server", 100, False), ("server", 101, True), ("server", None, True), ("context", 500, False), ("context", 501, True)],
+    [("server", 50, True), ("server", None, True), ("context", 50, False), ("context", 500, False), ("context", 501, True)],
 )
-def test_a_target_needs_room_for_the_history_and_after_a_full_context_more_than_before(
+def test_a_history_is_shortened_to_its_room_and_only_after_a_full_context_there_has_to_be_more(
     kind: FaultKind, room: int | None, moves: bool
 ) -> None:
     here, there = target(0, tried=3, context_tokens=500), target(1, context_tokens=room)
     decision = DECIDE(fault(kind), situation(here, there, history_tokens=100))
     assert isinstance(decision, FailOver) == moves
+
+
+def test_a_target_with_room_for_the_whole_history_comes_before_one_without() -> None:
+    here, small, large = target(0, tried=3), target(1, context_tokens=100), target(2, context_tokens=101)
+    known: dict[str, Any] = {"history_tokens": 100}
+    assert short(DECIDE(fault("server"), situation(here, small, large, **known))) == "failover 2 history"
+    tried = msgspec.structs.replace(large, tried=1)
+    assert short(DECIDE(fault("server"), situation(here, small, tried, **known))) == "failover 1 history"
+    assert short(unlived("hung", 1, small, age=5.0, **known)) == "retry history", "it is not at hand"
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import anyio
 import anyio.abc
+import msgspec
 import pytest
 from tests.session.stage import Call, quiet, speech, stage
 from tests.session.test_session import greet, speak, talk, until
@@ -152,3 +153,30 @@ async def test_a_refusal_that_passes_moves_nobody(monkeypatch: pytest.MonkeyPatc
         talk(it, "one", "two", monkeypatch=monkeypatch) as session,
     ):
         assert (await until(session, Connected)).target == "stage/one"
+
+
+async def test_a_history_that_is_larger_than_the_next_window_crosses_as_far_as_there_is_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def talks(call: Call) -> None:
+        call.say(ready=True)
+        for _ in range(6):
+            await call.take()
+            call.say(said="I see.")
+            call.reply()
+        await anyio.sleep(1)
+        call.socket.abort(None)
+
+    async with stage(one=[talks, 503], two=[greet]) as it:
+        it.profile = msgspec.structs.replace(it.profile, context_tokens=60)
+        async with talk(it, "one", "two", monkeypatch=monkeypatch) as session:
+            for number in range(6):
+                await session.send_text(f"This is the sentence number {number} of a long story.")
+                await until(session, ReplyEnded)
+            recovered = await until(session, Recovered)
+            assert (recovered.target, recovered.carry) == ("stage/two", "history")
+            assert [text for _, text in it.calls[-1].history] == [
+                "I see.",
+                "This is the sentence number 5 of a long story.",
+                "I see.",
+            ]

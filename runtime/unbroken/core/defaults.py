@@ -31,7 +31,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
         unconfirmed: only where the peer may still hold the socket before.
         unlived_from: only where so many links to this target in a row or more ended before they were live, and where another
             target is at hand: one that may be dialled now, with its breaker closed (or half-open, where `slower_than` is
-            given); 0: always.
+            given) and with room for the whole history; 0: always.
         slower_than: only where the link that ended had lived for longer, in seconds.
         unsure: only where the rule that found the fault is not sure of it (`unbroken.core.classify.SURE`).
         pace: "backoff" is at once and then full jitter; "soon" is at once and then after 50 ms; "handle" leaves the service

@@ -64,14 +64,14 @@ def room(wanted: int | None, *, window: int | None = None, most: int | None = No
     """Returns how many tokens a history may take.
 
     Args:
-        wanted: what the application allows; None: it leaves that to the window.
+        wanted: what the application allows; None: it leaves that to the window, and so does more than the window takes.
         window: the model's context window, in tokens; None: not known.
         most: what has turned out to be the most; None: nothing has.
 
     Returns:
         None: there is no bound.
     """
-    if wanted is None and window is not None:
+    if window is not None and (wanted is None or wanted >= window):
         wanted = window // _SHARE
     return most if wanted is None else wanted if most is None else min(wanted, most)
 

@@ -17,7 +17,9 @@ session escalates, so that no path goes on for ever; a planned end uses up no re
   that may be dialled now and whose breaker is closed, or after such a second half-open; where the host did not answer, or
   broke off before the setup, it has to be on another host. The time that a link took is taken off the backoff of the
   target that the conversation moves to.
-* No session moves to a target that has not what the session's configuration needs, or no room for its history.
+* No session moves to a target that has not what the session's configuration needs. One whose context window is too small for
+  the whole history is told what it has room for, the newest turns: it comes after those with room for all, and is not at
+  hand. After a full context window only a larger one will do.
 * Once it has moved, a session stays: each move costs it the handle. The next session begins on the first target of its
   route that may be dialled.
 * A handle that was refused while the old socket may still be open is tried again after 0.5, 1, 2, 4 and 4 s, each half
@@ -196,7 +198,7 @@ class _Asked(msgspec.Struct, frozen=True):
 
     def _at_hand(self) -> list[TargetState]:
         well = ("closed", "half-open") if self.step.slower_than else ("closed",)
-        return [target for target in self._usable() if target.breaker in well]
+        return [target for target in self._usable() if target.breaker in well and self._has_room(target)]
 
     def _usable(self) -> list[TargetState]:
         now = self.situation.now
@@ -207,7 +209,7 @@ class _Asked(msgspec.Struct, frozen=True):
         if not usable:
             return None
         # the least tried first, so that a route of three is walked to its end before anything is tried again
-        target = min(usable, key=lambda target: (target.tried, target.index))
+        target = min(usable, key=lambda target: (target.tried, not self._has_room(target), target.index))
         wait = backoff(target.tried + 1, self.situation)
         rested = max(wait - self.situation.age, FIRST_WAIT * target.tried)  # while the link that ended was tried
         return self._fail_over(target, min(wait, rested))
@@ -233,7 +235,7 @@ class _Asked(msgspec.Struct, frozen=True):
             if target.index != self.situation.current
             and not target.ruled_out
             and not target.unfit
-            and self._has_room(target)
+            and (self.kind != "context" or self._is_larger(target))
             and not (self.kind == "quota" and target.quota_group == self.here.quota_group)
             and not (self.kind == "auth" and target.credentials == self.here.credentials)
             and not (self._at_the_door and target.endpoint == self.here.endpoint)
@@ -246,11 +248,12 @@ class _Asked(msgspec.Struct, frozen=True):
         return way and bool(self.here.endpoint)
 
     def _has_room(self, target: TargetState) -> bool:
-        """Says whether the target's context window takes the history; after a full one, whether it is larger."""
-        if target.context_tokens is None:
-            return True
-        full = self.here.context_tokens if self.kind == "context" else None
-        return target.context_tokens > max(self.situation.history_tokens, full or 0)
+        """Says whether the target's context window takes the history whole; what there is no room for is left out there."""
+        return target.context_tokens is None or target.context_tokens > self.situation.history_tokens
+
+    def _is_larger(self, target: TargetState) -> bool:
+        """Says whether the target's context window may be larger than the one that is full."""
+        return target.context_tokens is None or target.context_tokens > (self.here.context_tokens or 0)
 
     def _retry(self, after: float) -> Retry:
         fresh = self.step.act == "fresh" or not self.situation.has_handle

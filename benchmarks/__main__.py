@@ -27,6 +27,7 @@ from benchmarks.contenders.table import ROWS, named
 from benchmarks.contenders.table import Row as Entry
 from benchmarks.report.progress import Progress
 from benchmarks.results import Call, Contender, Cost, Results
+from benchmarks.suite.company import Company
 from benchmarks.suite.machine import here
 from benchmarks.suite.play import Player, play
 from benchmarks.suite.run import Order, hold, orders
@@ -38,7 +39,7 @@ __all__ = ["main"]
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = ("run", "compare", "report", "list")
 _COSTS = ("benchmarks.cost", "benchmarks.hot_path")
-_STARTING = 2  # processes that start at once: imports take the processor
+_STARTING = 2  # processes that start at once: that takes the processor
 _INTERRUPTED = 130  # what a shell expects of a program that SIGINT ended
 
 
@@ -170,11 +171,18 @@ def _places(entries: Sequence[Entry], *, quick: bool, console: Console) -> tuple
 
 async def _hold(wanted: Sequence[Order], *, jobs: int, progress: Progress, keep: list[Call]) -> None:
     starting = asyncio.Semaphore(_STARTING)
+    places = {(order.player.python, order.player.module) for order in wanted}
+    companies = {place: Company(*place, root=ROOT) for place in places}
 
     async def perform(order: Order) -> list[Call]:
-        return await play(order.player, order.row, seed=order.seed, root=ROOT, starting=starting)
+        company = companies[order.player.python, order.player.module]
+        return await play(order.player, order.row, seed=order.seed, company=company, starting=starting)
 
-    await hold(wanted, jobs=jobs, perform=perform, watcher=progress, keep=keep)
+    try:
+        await hold(wanted, jobs=jobs, perform=perform, watcher=progress, keep=keep)
+    finally:
+        for company in companies.values():
+            await company.close()
 
 
 def _total(wanted: Sequence[Order]) -> int:

@@ -92,7 +92,7 @@ class _Counted:
 
 
 def reply_of(turn: Turn, words: _Words) -> Reply:
-    """Returns what the caller heard of an answer.
+    """Returns what the caller heard of an answer. One word that broke off at a seam, and is not said again, cuts nothing.
 
     Args:
         turn: whose answer.
@@ -103,15 +103,17 @@ def reply_of(turn: Turn, words: _Words) -> Reply:
         return "none"
     if sum(len(times) > 1 for times in heard) > 1:  # one is a seam
         return "again"
-    if len(heard) < len(turn.answer.split()):
+    answer = turn.answer.split()
+    missing = len(answer) - len(heard)
+    if missing > 1 or answer[-1] not in words:
         return "cut"
     seams = [later[0] - former[0] - WORD > _PAUSE for former, later in pairwise(heard)]
-    return "carried_on" if any(seams) else "whole"
+    return "carried_on" if missing or any(seams) else "whole"
 
 
 def _outcome(row: Row, evidence: Evidence, told: Sequence[Told], words: _Words, counted: _Counted | None) -> Outcome:
     over = evidence.began + row.conversation.end - 0.1
-    if evidence.status != 0 or any(one.what == "raised" and one.at < over for one in told):
+    if not evidence.finished or any(one.what == "raised" and one.at < over for one in told):
         return "failed"
     if any(one.what == "closed" and one.at < over for one in told):
         return "ended"
@@ -128,7 +130,7 @@ def _outcome(row: Row, evidence: Evidence, told: Sequence[Told], words: _Words, 
 
 
 def _whole(conversation: Conversation, words: _Words) -> int:
-    return sum(all(word in words for word in turn.answer.split()) for turn in conversation.turns)
+    return sum(reply_of(turn, words) in {"whole", "carried_on", "again"} for turn in conversation.turns)
 
 
 def _silence(conversation: Conversation, evidence: Evidence, session: int) -> float:
@@ -149,4 +151,4 @@ def _knows(conversation: Conversation, turn: Turn, known: Intervals) -> bool:
 
 def _raised(evidence: Evidence, told: Sequence[Told]) -> str:
     said = next((one.said for one in told if one.what == "raised"), "")
-    return said or (evidence.last_words if evidence.status != 0 else "")
+    return said or ("" if evidence.finished else evidence.last_words)

@@ -75,7 +75,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
         began: when the call began, on CLOCK_MONOTONIC.
         told: the contender's events.
         heard: what each caller heard, by the number of its session.
-        status: the process's exit status; below 0: it was killed.
+        finished: the process came to its end; False: it died, or had to be killed.
         last_words: of its standard error.
         connections: all, in the order in which they began.
         struck: the faults, in order.
@@ -86,7 +86,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     began: float
     told: Sequence[Told]
     heard: Mapping[int, Heard]
-    status: int | None
+    finished: bool
     last_words: str
     connections: Sequence[Connection]
     struck: Sequence[Struck]

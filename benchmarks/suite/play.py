@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import os
-import signal
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,24 +14,20 @@ from typing import Any
 import msgspec
 
 from benchmarks.results import Call
-from benchmarks.suite.conversations import TOOL_RESULT
+from benchmarks.suite.company import Actor, Company, Unready, last_words
+from benchmarks.suite.conversations import RATE, TOOL_RESULT
 from benchmarks.suite.counting import count
-from benchmarks.suite.evidence import Evidence, Told
+from benchmarks.suite.evidence import Evidence
 from benchmarks.suite.heard import Heard
 from benchmarks.suite.model import TOOL
 from benchmarks.suite.scenarios import BACKUP_MODEL, MODEL, Row
 from benchmarks.suite.world import World, world
 
-__all__ = ["Player", "Unready", "play"]
+__all__ = ["Player", "play"]
 
-_READY = 90.0  # seconds for imports and clients
+_READY = 30.0  # seconds for clients
 _AHEAD = 0.3  # seconds between the word to go and the call's begin
 _GRACE = 10.0  # seconds that a contender has to close
-_WORDS = 2000  # bytes of standard error's end that are looked at
-
-
-class Unready(Exception):
-    """A contender's process ended, or hung, before it was ready; the text says what it said last."""
 
 
 class Player(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,15 +62,15 @@ class Player(msgspec.Struct, frozen=True, kw_only=True):
         return ""
 
 
-async def play(player: Player, row: Row, *, seed: int, root: Path, starting: asyncio.Semaphore) -> list[Call]:
+async def play(player: Player, row: Row, *, seed: int, company: Company, starting: asyncio.Semaphore) -> list[Call]:
     """Plays one run, and returns what came of each of its sessions.
 
     Args:
         player: who.
         row: what.
         seed: of the dice.
-        root: of the checkout.
-        starting: holds how many processes may start at once: imports take the processor.
+        company: of the contender.
+        starting: holds how many processes may start at once: that takes the processor.
 
     Raises:
         Unready: the contender's process did not come as far as the call.
@@ -84,42 +78,51 @@ async def play(player: Player, row: Row, *, seed: int, root: Path, starting: asy
     with tempfile.TemporaryDirectory(prefix="unbroken-bench-") as name:
         folder = Path(name)
         async with world(row, seed=seed, folder=folder, backup=player.backup and row.targets > 1) as made:
-            evidence = await _perform(player, row, made, folder=folder, root=root, starting=starting)
+            async with starting:
+                actor = await company.cast(folder)
+                try:
+                    await _make_ready(actor, _job(player, row, made, folder), folder)
+                except BaseException:
+                    await actor.end()
+                    raise
+            evidence = await _perform(actor, row, made, folder=folder)
         return await asyncio.to_thread(count, row, evidence, contender=player.name, settings=player.settings, seed=seed)
 
 
-async def _perform(
-    player: Player, row: Row, made: World, *, folder: Path, root: Path, starting: asyncio.Semaphore
-) -> Evidence:
-    job = _job(player, row, made, folder)
+async def _make_ready(actor: Actor, job: Mapping[str, Any], folder: Path) -> None:
+    try:
+        async with asyncio.timeout(_READY):
+            await actor.say(job)
+            await actor.listen(until="ready")
+    except TimeoutError:
+        raise Unready(f"it was not ready within {_READY:g} s: {last_words(folder)}") from None
+    if not actor.told or actor.told[-1].what != "ready":
+        said = next((told.said for told in actor.told if told.what == "raised"), "") or last_words(folder)
+        raise Unready(f"it ended before it was ready: {said}")
+
+
+async def _perform(actor: Actor, row: Row, made: World, *, folder: Path) -> Evidence:
+    """Lets the call begin, strikes, and keeps what there is to know of it."""
     clock = asyncio.get_running_loop().time
-    async with starting:
-        process = await _start(player, folder, root)
-        try:
-            told = await _until_ready(process, job, folder)
-        except BaseException:
-            await _end(process)
-            raise
     began = clock() + _AHEAD
     striking = asyncio.create_task(made.strike(row, began=began))
     try:
-        await _say(process, {"go": began})
+        await actor.say({"go": began})
         async with asyncio.timeout_at(began + row.conversation.end + _GRACE):
-            await _listen(process, told)
-            await process.wait()
+            await actor.listen()
     except TimeoutError:
-        pass
+        pass  # it did not come to its end, and says so by what it did not tell
     finally:
         striking.cancel()
-        connections, upto = made.connections, round(row.conversation.end * 16_000)
-        await _end(process)
-    report, knows = made.account(upto=upto)
+        connections = made.connections
+        await actor.end()
+    report, knows = made.account(upto=round(row.conversation.end * RATE))
     return Evidence(
         began=began,
-        told=told,
+        told=actor.told,
         heard=await asyncio.to_thread(_heard, folder / "heard", began),
-        status=process.returncode,
-        last_words=_last_words(folder),
+        finished=actor.finished,
+        last_words=last_words(folder),
         connections=connections,
         struck=made.struck,
         report=report,
@@ -152,57 +155,6 @@ def _job(player: Player, row: Row, made: World, folder: Path) -> dict[str, Any]:
     }
 
 
-async def _start(player: Player, folder: Path, root: Path) -> asyncio.subprocess.Process:
-    with (folder / "errors").open("wb") as errors:
-        return await asyncio.create_subprocess_exec(
-            player.python,
-            "-m",
-            f"benchmarks.contenders.{player.module}",
-            cwd=root,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=errors,
-            start_new_session=True,  # so that what it starts ends with it
-        )
-
-
-async def _until_ready(process: asyncio.subprocess.Process, job: Mapping[str, Any], folder: Path) -> list[Told]:
-    told: list[Told] = []
-    try:
-        async with asyncio.timeout(_READY):
-            await _say(process, job)
-            await _listen(process, told, until="ready")
-    except TimeoutError:
-        raise Unready(f"it was not ready within {_READY:g} s: {_last_words(folder)}") from None
-    if not told or told[-1].what != "ready":
-        raise Unready(f"it ended before it was ready: {_last_words(folder)}")
-    return told
-
-
-async def _say(process: asyncio.subprocess.Process, what: Mapping[str, Any]) -> None:
-    assert process.stdin is not None
-    with suppress(ConnectionError):  # it is gone, which its output says too
-        process.stdin.write(json.dumps(what).encode() + b"\n")
-        await process.stdin.drain()
-
-
-async def _listen(process: asyncio.subprocess.Process, told: list[Told], *, until: str = "") -> None:
-    """Keeps what a contender tells, until its output ends or it tells a certain thing."""
-    assert process.stdout is not None
-    async for line in process.stdout:
-        with suppress(msgspec.DecodeError, msgspec.ValidationError):
-            told.append(msgspec.json.decode(line, type=Told))
-            if until and told[-1].what == until:
-                return
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Ends a process and what it started."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    await process.wait()
-
-
 def _heard(path: Path, began: float) -> dict[int, Heard]:
     heard: dict[int, list[tuple[float, bytes]]] = {}
     with suppress(FileNotFoundError):
@@ -210,9 +162,3 @@ def _heard(path: Path, began: float) -> dict[int, Heard]:
             stretch = json.loads(line)
             heard.setdefault(stretch["session"], []).append((stretch["at"] - began, base64.b64decode(stretch["pcm"])))
     return dict(heard)
-
-
-def _last_words(folder: Path) -> str:
-    lines = (folder / "errors").read_bytes()[-_WORDS:].decode(errors="replace").splitlines()
-    said: Sequence[str] = [line.strip() for line in lines if line.strip()]
-    return said[-1][:300] if said else "it said nothing"

@@ -11,7 +11,8 @@ from typing import Final, Protocol
 import msgspec
 
 from benchmarks.results import Call
-from benchmarks.suite.play import Player, Unready
+from benchmarks.suite.company import Unready
+from benchmarks.suite.play import Player
 from benchmarks.suite.scenarios import Row
 
 __all__ = ["DOUBTFUL", "Order", "Watcher", "hold", "orders"]

@@ -373,7 +373,7 @@ SCENARIOS: Sequence[Row] = (
 )
 """Every row, in the order of the tables."""
 
-QUICK = ("no_fault", "1011_reply", "reset", "http_503", "model_not_found", "tool_pending")
+QUICK = ("no_fault", "1011_reply", "reset", "tool_pending")
 """The rows of a quick run."""
 
 

@@ -91,26 +91,22 @@ class Outlet:
         """
         if self._reading:
             raise UnbrokenError("another task is reading this session's events; one reader at a time")
-        if not self._events:
-            await self._wait()
-        event = self._events.popleft()
+        events = self._events
+        if not events:
+            self._reading = True
+            try:
+                while not events:
+                    if self._ended:
+                        raise StopAsyncIteration if self.story is None else SessionEscalated(self.story)
+                    await self._came.wait()
+            finally:
+                self._reading = False
+        event = events.popleft()
         before = self._bytes
         self._bytes = left = before - _cost(event)
         if left <= self._bound < before:
             self._went.set()
         return event
-
-    async def _wait(self) -> None:
-        self._reading = True
-        try:
-            while not self._events:
-                if self._ended:
-                    if self.story is not None:
-                        raise SessionEscalated(self.story)
-                    raise StopAsyncIteration
-                await self._came.wait()
-        finally:
-            self._reading = False
 
 
 def _cost(event: Event) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -295,8 +295,8 @@ class Session:
     def __aiter__(self) -> Session:
         return self
 
-    async def __anext__(self) -> Event:
-        return await self._outlet.get()
+    def __anext__(self) -> Coroutine[Any, Any, Event]:
+        return self._outlet.get()
 
     async def aclose(self) -> None:
         """Closes the session: the link's closing handshake, bounded by `Deadlines.close`. A second call does nothing.

@@ -16,6 +16,10 @@ async def settle() -> None:
         await anyio.lowlevel.checkpoint()
 
 
+async def waits(bell: Bell) -> None:
+    await bell.wait()
+
+
 async def test_a_ring_wakes_the_task_that_waits_and_the_next_wait_needs_another() -> None:
     bell, woken = Bell(), list[int]()
 
@@ -47,13 +51,13 @@ async def test_a_ring_that_nobody_waits_for_is_forgotten() -> None:
 async def test_a_ring_in_the_turn_of_a_cancellation_harms_nothing() -> None:
     bell = Bell()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(bell.wait)
+        tasks.start_soon(waits, bell)
         await settle()
         assert repr(bell) == "<Bell awaited>"
         tasks.cancel_scope.cancel()
         bell.ring()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(bell.wait)
+        tasks.start_soon(waits, bell)
         await settle()
         bell.ring()
 
@@ -79,7 +83,7 @@ async def test_whoever_waits_before_the_one_that_was_woken_has_run_is_woken_too(
 async def test_two_tasks_at_one_bell_are_a_bug() -> None:
     bell = Bell()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(bell.wait)
+        tasks.start_soon(waits, bell)
         await settle()
         with pytest.raises(RuntimeError, match="two tasks wait for one bell"):
             await bell.wait()
@@ -114,7 +118,7 @@ async def test_without_asyncio_in_the_process_none_is_loaded(
     monkeypatch.delitem(sys.modules, "asyncio")
     bell = Bell()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(bell.wait)
+        tasks.start_soon(waits, bell)
         await settle()
         bell.ring()
     assert "asyncio" not in sys.modules

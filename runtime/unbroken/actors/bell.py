@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import anyio
@@ -41,28 +41,39 @@ class Bell:
         self._waiter = None
         if isinstance(waiter, anyio.Event):
             waiter.set()
-        elif not waiter.done():  # its task may have been cancelled in this very turn of the loop
+        elif not waiter.done():  # its task may have been cancelled
             waiter.set_result(None)
 
-    async def wait(self) -> None:
-        """Waits for the next ring.
+    def wait(self) -> Awaitable[None]:
+        """Waits for the next ring; to be awaited at once.
 
         Raises:
             RuntimeError: another task is waiting.
         """
-        if self._waiter is not None:
+        if self._awaited:
             raise RuntimeError("two tasks wait for one bell; it wakes one")
         if self._loop is None:
             self._loop = _asyncio_loop()
-        waiter = self._waiter = anyio.Event() if self._loop is None else self._loop.create_future()
+            if self._loop is None:
+                return self._wait()
+        self._waiter = future = self._loop.create_future()
+        return future
+
+    async def _wait(self) -> None:
+        self._waiter = event = anyio.Event()
         try:
-            await (waiter.wait() if isinstance(waiter, anyio.Event) else waiter)
+            await event.wait()
         finally:
-            if self._waiter is waiter:
+            if self._waiter is event:
                 self._waiter = None
 
+    @property
+    def _awaited(self) -> bool:
+        waiter = self._waiter
+        return waiter is not None and (isinstance(waiter, anyio.Event) or not waiter.done())
+
     def __repr__(self) -> str:
-        return f"<Bell {'awaited' if self._waiter is not None else 'at rest'}>"
+        return f"<Bell {'awaited' if self._awaited else 'at rest'}>"
 
 
 def _asyncio_loop() -> asyncio.AbstractEventLoop | None:

@@ -22,6 +22,7 @@ from unbroken.testing import virtual
 from unbroken.testing.service import SimulatedService
 from unbroken_gemini import sdk
 from unbroken_gemini.live import LiveRefused, LiveSession
+from unbroken_gemini.live.session import Watch
 from unbroken_gemini.testing import Behaviour, Call, Reply, simulated
 
 pytestmark = pytest.mark.anyio
@@ -284,6 +285,22 @@ async def test_a_cut_reply_that_is_left_ends_its_turn() -> None:
         assert session.recoveries[0].reply == "cut"
         await session.send_client_content(turns=HELLO)
         assert words(await turn(session)) == "Eight."
+
+
+async def test_a_cut_reply_that_the_model_does_not_go_on_with_ends_its_turn() -> None:
+    class Struck(Watch):
+        def event(self, session: str, event: unbroken.Event, *, now: float) -> None:
+            if isinstance(event, unbroken.OutageBegan):
+                service.inject("no-reply")
+
+    faults, replies = ["1011@reply+0.7s"], ["One two three four five six seven.", "Eight."]
+    async with serving(faults=faults, replies=replies) as service, live_on(service, observers=[Struck()]) as session:
+        await session.send_client_content(turns=HELLO)
+        cut = await turn(session)
+        assert session.recoveries[0].reply == "continued"
+        assert cut[-1].server_content == types.LiveServerContent(turn_complete=True)
+        await session.send_client_content(turns=HELLO)
+        assert words(await turn(session))
 
 
 async def test_a_cut_reply_that_is_given_again_silences_the_first() -> None:

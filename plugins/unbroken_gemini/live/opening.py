@@ -74,7 +74,16 @@ async def connect(
     try:
         shown = Shown(on_cut_reply=settings.on_cut_reply, handles=read.session_resumption is not None)
         own = {one.name: one.config for one in route if one.config is not None}
-        live = LiveSession(session, client=client, config=plain, own=own, shown=shown, watch=watch, seeds=_seeds(read))
+        live = LiveSession(
+            session,
+            client=client,
+            config=plain,
+            own=own,
+            shown=shown,
+            watch=watch,
+            seeds=_seeds(read),
+            patience=settings.deadlines.answer,
+        )
         await live.begin()
         try:
             yield live

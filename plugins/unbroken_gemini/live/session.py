@@ -65,6 +65,7 @@ class LiveSession:
         shown: Shown,
         watch: Watch,
         seeds: bool,
+        patience: float,
     ) -> None:
         self.unbroken = session
         self._client = client
@@ -73,6 +74,8 @@ class LiveSession:
         self._shown = shown
         self._watch = watch
         self._seeds = seeds
+        self._patience = patience
+        self._until: float | None = None
         self._resampler = Resampler(session.input_rate)
         self._closed = False
 
@@ -274,9 +277,20 @@ class LiveSession:
         self._closed = True
 
     async def _receive(self) -> types.LiveServerMessage:
-        while (message := self._shown.take(await self._next())) is None:
-            pass
-        return message
+        while True:
+            try:
+                async with asyncio.timeout_at(self._until):
+                    event = await self._next()
+            except TimeoutError:
+                message = self._shown.give_up()
+            else:
+                message = self._shown.take(event)
+            if not self._shown.waits:
+                self._until = None
+            elif self._until is None:
+                self._until = asyncio.get_running_loop().time() + self._patience
+            if message is not None:
+                return message
 
     async def _next(self) -> Event:
         if self._closed:

@@ -49,11 +49,21 @@ class Shown:
         self._ended: ReplyEnded | None = None
         self._open = False
         self._cut = False
+        self._asked = False
         self._tools_last = False
 
     def __repr__(self) -> str:
         turn = "a cut turn" if self._cut else "a turn" if self._open else "no turn"
         return f"<Shown, in {turn}, {len(self.calls)} calls>"
+
+    @property
+    def waits(self) -> bool:
+        """A turn was cut, and the model has been asked to go on with it: it may choose not to."""
+        return self._cut and self._asked and self._open and not self._tools_last
+
+    def give_up(self) -> types.LiveServerMessage | None:
+        """The model does not go on with a turn that was cut. Returns the message that ends it; None: it has ended."""
+        return self._end()
 
     def take(self, event: Event) -> types.LiveServerMessage | None:
         """Takes the session's next event. Returns the message that it completes or needs; None: there is none."""
@@ -72,7 +82,8 @@ class Shown:
                 return self._taken_up(event)
             case Recovered(reply=reply) if self._cut and self._ends(reply):
                 return self._end(interrupted=self._on_cut_reply != "leave")
-            case OutageBegan() | Recovered() if self._ended is not None:
+            case OutageBegan() | Recovered():
+                self._asked = isinstance(event, Recovered)
                 return self._end_of_link()
             case _:
                 pass

@@ -136,8 +136,9 @@ async def test_a_conversation_through_faults_by_chance(seed: int) -> None:
         assert len(set(caller.called)) == len(caller.called)
         report = service.report()
         assert report.lost_speech_ms == 0
-        newest: Any = max(
-            (link.dialogue.context for link in service.simulator.links if link.dialogue), key=lambda c: c.number
+        simulator: Any = service.simulator
+        newest = max(
+            (link.dialogue.context for link in simulator.links if link.dialogue), key=lambda context: context.number
         )
         known = " ".join((*newest.history, *newest.texts))
         assert [text for text in caller.said if text not in known] == []

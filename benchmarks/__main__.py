@@ -229,22 +229,37 @@ def _report(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks report", description="Makes pages of a stored run.")
     parser.add_argument("file", type=Path, metavar="FILE.json")
     _pages(parser)
+    parser.add_argument("--page", type=Path, metavar="PAGE.md", help="replaces the tables between the marks of a page")
     given = parser.parse_args(argv)
-    _show(_read(given.file), page=given.report, markdown=given.markdown)
+    found = _read(given.file)
+    if given.page is not None:
+        from benchmarks.report.markdown import into_page
+        from benchmarks.report.markdown import markdown as tables
+
+        into_page(given.page, tables(found))
+    if given.page is None or given.report is not None or given.markdown is not None:
+        _show(found, page=given.report, markdown=given.markdown)
     return 0
 
 
 def _compare(argv: Sequence[str]) -> int:
-    from benchmarks.report.compare import compare
+    from benchmarks.report.compare import compared
+    from benchmarks.report.verdict import markdown, terminal
 
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks compare", description="Says what moved between two runs beyond the noise."
     )
     parser.add_argument("old", type=Path, metavar="OLD.json")
     parser.add_argument("new", type=Path, metavar="NEW.json")
+    parser.add_argument("--markdown", action="store_true", help="prints Markdown")
+    parser.add_argument("--fail", action="store_true", help="ends with 1 where something is worse")
     given = parser.parse_args(argv)
-    print(compare(_read(given.old), _read(given.new)))
-    return 0
+    comparison = compared(_read(given.old), _read(given.new))
+    if given.markdown:
+        print(markdown(comparison))
+    else:
+        Console().print(terminal(comparison))
+    return 1 if given.fail and comparison.regressions else 0
 
 
 def _list() -> int:

@@ -52,7 +52,7 @@ def _head(view: View) -> Iterator[str]:
         f" {count(len(results.calls), 'call')}, {view.calls_per_cell} for each contender in each scenario,"
         f" on {_plain(machine.processor)}, {count(machine.cores, 'core')}, {machine.memory_mib / 1024:.1f} GiB,"
         f" {_plain(machine.system)}, {_plain(machine.python)}; a fixed piece of work varied by {100 * machine.noise:.1f} %."
-        + (f" {count(view.doubtful, 'call')} of them doubtful: the contender's loop was late." if view.doubtful else "")
+        + (f" {view.doubtful} of them are doubtful: the contender's loop was late." if view.doubtful else "")
     )
 
 

@@ -163,9 +163,11 @@ def _yes(value: bool) -> str:  # noqa: FBT001
 def _costs(page: Page) -> list[str]:
     if not page.costs:
         return []
-    own = next((cost.cpu for cost in page.costs if cost.contender == NOTHING), 0.0)
-    heads = ("contender", "CPU s per session second (median)", "least", "most", "less the measurement's own")
+    own = next((cost.cpu for cost in page.costs if cost.contender == NOTHING), None)
+    heads = ["contender", "CPU s per session second (median)", "least", "most"]
+    rows = [[c.contender, f"{c.cpu:.4f}", f"{c.least:.4f}", f"{c.most:.4f}"] for c in page.costs]
+    if own is not None:
+        heads.append("less the measurement's own")
+        rows = [[*row, f"{c.cpu - own:.4f}"] for row, c in zip(rows, page.costs, strict=True)]
     lines = ["", f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
-    return lines + [
-        f"| {c.contender} | {c.cpu:.4f} | {c.least:.4f} | {c.most:.4f} | {c.cpu - own:.4f} |" for c in page.costs
-    ]
+    return lines + [f"| {' | '.join(row)} |" for row in rows]

@@ -82,11 +82,12 @@ class Company:
         self._process: asyncio.subprocess.Process | None = None
         self._starting = asyncio.Lock()
 
-    async def cast(self, folder: Path) -> Actor:
+    async def cast(self, folder: Path, *, namespace: str = "") -> Actor:
         """Returns a new process of the contender.
 
         Args:
             folder: for its socket and its standard error, "errors".
+            namespace: the network namespace that it goes to, as a file; "": it stays.
 
         Raises:
             Unready: there is none.
@@ -104,7 +105,7 @@ class Company:
         server = await asyncio.start_unix_server(met, path, limit=2**20)
         try:
             assert company.stdin is not None
-            order = {"socket": str(path), "errors": str(folder / "errors")}
+            order = {"socket": str(path), "errors": str(folder / "errors"), "namespace": namespace}
             company.stdin.write(json.dumps(order).encode() + b"\n")
             async with asyncio.timeout(_READY):
                 await company.stdin.drain()

@@ -8,6 +8,7 @@ import json
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from benchmarks.suite.heard import Heard
 from benchmarks.suite.model import TOOL
 from benchmarks.suite.scenarios import BACKUP_MODEL, MODEL, Row
 from benchmarks.suite.world import World, world
+from unbroken.testing import relay
 
 __all__ = ["Player", "play"]
 
@@ -57,9 +59,14 @@ class Player(msgspec.Struct, frozen=True, kw_only=True):
             return why
         if row.tool and not self.tools:
             return "it has no tools"
+        if row.packets and (why := _no_packets()):
+            return f"not on this machine: {why}"
         if row.backup and not self.backup:
             return "it knows one target only"
         return ""
+
+
+_no_packets = cache(relay.missing)
 
 
 async def play(player: Player, row: Row, *, seed: int, company: Company, starting: asyncio.Semaphore) -> list[Call]:
@@ -79,7 +86,7 @@ async def play(player: Player, row: Row, *, seed: int, company: Company, startin
         folder = Path(name)
         async with world(row, seed=seed, folder=folder, backup=player.backup and row.targets > 1) as made:
             async with starting:
-                actor = await company.cast(folder)
+                actor = await company.cast(folder, namespace=made.namespace)
                 try:
                     await _make_ready(actor, _job(player, row, made, folder), folder)
                 except BaseException:

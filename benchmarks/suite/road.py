@@ -18,6 +18,14 @@ __all__ = ["Road", "road"]
 _CHUNK = 16_384
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: closing resets
 
+# Every two seconds: a client that gave a connection up while its packets were lost tells so when they pass again.
+_KEEPALIVE = (
+    ((socket.SOL_SOCKET, socket.SO_KEEPALIVE), 1),
+    ((socket.IPPROTO_TCP, getattr(socket, "TCP_KEEPIDLE", 4)), 2),
+    ((socket.IPPROTO_TCP, getattr(socket, "TCP_KEEPINTVL", 5)), 2),
+    ((socket.IPPROTO_TCP, getattr(socket, "TCP_KEEPCNT", 6)), 30),
+)
+
 
 class Road:
     """The relay; `road` makes it.
@@ -37,6 +45,8 @@ class Road:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carries one connection to its end."""
         began = asyncio.get_running_loop().time()
+        for option, value in _KEEPALIVE:
+            writer.get_extra_info("socket").setsockopt(*option, value)
         try:
             await asyncio.sleep(1.5 * self._rtt)  # SYN, SYN-ACK, and the first bytes' way
             self.began.append(began)

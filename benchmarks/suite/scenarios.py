@@ -15,7 +15,20 @@ from benchmarks import results
 from benchmarks.suite.conversations import Conversation, Turn
 from unbroken.testing.faults import parse
 
-__all__ = ["BACKUP_MODEL", "CALL", "LATE", "LONG", "MODEL", "QUICK", "SCENARIOS", "TOOL_CALL", "Row", "Strike", "named"]
+__all__ = [
+    "BACKUP_MODEL",
+    "CALL",
+    "LATE",
+    "LONG",
+    "LOSE",
+    "MODEL",
+    "QUICK",
+    "SCENARIOS",
+    "TOOL_CALL",
+    "Row",
+    "Strike",
+    "named",
+]
 
 MODEL = "gemini-2.5-flash-native-audio-preview-12-2025"
 """What every contender asks for, as LiveKit's google plugin does by itself."""
@@ -57,6 +70,9 @@ ONE_TURN = Conversation(turns=(Turn(at=0.8, seconds=0.6, answer="hello welcome q
 IDLE, USER, REPLY, TOOL = 3.6, 4.4, 6.2, 6.0
 """Moments: between two turns; in the middle of the second turn, of its answer, and of the tool."""
 
+LOSE = "lose:"
+"""Begins a fault of the road, not of a service."""
+
 _QUOTA = "1011:You exceeded your current quota, please check your plan and billing details."
 _UNKNOWN_FIELD = "1007:Invalid JSON payload received. Unknown name \"proactivity\" at 'setup': Cannot find field."
 
@@ -66,7 +82,7 @@ class Strike(msgspec.Struct, frozen=True):
 
     Attributes:
         at: seconds since the call began; 0: before the contender connects.
-        fault: as `unbroken.testing.faults` reads it; "lose": every packet is lost from then on (rows of `packets`).
+        fault: as `unbroken.testing.faults` reads it, or "lose:8s": every packet is lost for so long (rows of `packets`).
         where: which service it strikes.
     """
 
@@ -139,7 +155,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
             ConfigError: one is none.
         """
         for strike in self.strikes:
-            if strike.fault != "lose":
+            if not strike.fault.startswith(LOSE):
                 parse(strike.fault)
 
 
@@ -224,11 +240,11 @@ SCENARIOS: Sequence[Row] = (
         most_runs=2,
     ),
     Row(
-        name="half_open_packets",
-        what="the same in the kernel: every packet of the connection is lost, new connections work",
+        name="packets_8s",
+        what="every packet is lost for 8 s, between two network namespaces, and then the path is whole again",
         group="path",
-        strikes=(Strike(IDLE, "lose"),),
-        conversation=DEAD,
+        strikes=(Strike(IDLE, f"{LOSE}8s"),),
+        conversation=LONG,
         packets=True,
         most_runs=1,
     ),

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 from benchmarks.suite.evidence import Connection, Struck
 from benchmarks.suite.model import CallModel
 from benchmarks.suite.road import Road, road
-from benchmarks.suite.scenarios import Row
+from benchmarks.suite.scenarios import LOSE, Row, Strike
+from unbroken.testing.relay import FAR, Relay
 from unbroken.testing.report import Report
 from unbroken.testing.service import SimulatedService, serve
 
@@ -63,13 +64,16 @@ class World:
         backup: the second; None: the row has none.
         struck: the faults that struck so far.
         ca_file: with the certificate authorities of both.
+        namespace: the network namespace from which the services can be reached, as a file; "": the machine's own.
     """
 
-    def __init__(self, places: Sequence[Place], struck: list[Struck], ca_file: Path) -> None:
+    def __init__(self, places: Sequence[Place], struck: list[Struck], ca_file: Path, packets: Relay | None) -> None:
         self.primary = places[0]
         self.backup = places[1] if len(places) > 1 else None
         self.struck = struck
         self.ca_file = ca_file
+        self.namespace = "" if packets is None else packets.entrance
+        self._packets = packets
         self._places = places
 
     @property
@@ -93,7 +97,18 @@ class World:
         clock = asyncio.get_running_loop().time
         for strike in sorted((one for one in row.strikes if one.at), key=lambda one: one.at):
             await asyncio.sleep(began + strike.at - clock())
-            self.inject(strike.fault, strike.where)
+            if strike.fault.startswith(LOSE):
+                await self._lose(strike, seconds=float(strike.fault.removeprefix(LOSE).removesuffix("s")))
+            else:
+                self.inject(strike.fault, strike.where)
+
+    async def _lose(self, strike: Strike, *, seconds: float) -> None:
+        assert self._packets is not None, "the row has no packets to lose"
+        newest = self.primary.service.open[-1].number if self.primary.service.open else 0
+        at = self._packets.block("both")
+        self.struck.append(Struck(at=at, where=strike.where, number=newest, fault=strike.fault))
+        await asyncio.sleep(seconds)
+        self._packets.block("neither")
 
     def inject(self, fault: str, where: str) -> None:
         """Makes a fault strike at its moment."""
@@ -116,6 +131,7 @@ async def world(row: Row, *, seed: int, folder: Path, backup: bool) -> AsyncGene
     struck: list[Struck] = []
     async with AsyncExitStack() as stack:
         authorities: list[bytes] = []
+        packets = stack.enter_context(Relay(delay=row.rtt / 2000, seed=seed)) if row.packets else None
         for number, name in enumerate(("primary", "backup") if backup else ("primary",)):
             clock = asyncio.get_running_loop().time
             model = CallModel(row.conversation, ahead=_AHEAD, hears_in_calls=True, seed=seed + number)
@@ -123,22 +139,27 @@ async def world(row: Row, *, seed: int, folder: Path, backup: bool) -> AsyncGene
             service = await stack.enter_async_context(serve(model, seed=seed + number, watch=note))
             assert service.ca_file is not None
             authorities.append(service.ca_file.read_bytes())
-            relay, url = await _road_to(service, row, stack, seed=seed + number)
+            relay, url = await _road_to(service, row, stack, packets, seed=seed + number)
             places.append(Place(name, service, relay, url))
         ca_file = folder / "authorities.pem"
         ca_file.write_bytes(b"".join(authorities))
-        made = World(places, struck, ca_file)
+        made = World(places, struck, ca_file, packets)
         for strike in row.strikes:
             if not strike.at:
                 made.inject(strike.fault, strike.where)
         yield made
 
 
-async def _road_to(service: SimulatedService, row: Row, stack: AsyncExitStack, *, seed: int) -> tuple[Road | None, str]:
-    if not row.rtt and not row.jitter and row.uplink is None:
+async def _road_to(
+    service: SimulatedService, row: Row, stack: AsyncExitStack, packets: Relay | None, *, seed: int
+) -> tuple[Road | None, str]:
+    if not row.rtt and not row.jitter and row.uplink is None and packets is None:
         return None, service.base_url
     port = urlsplit(service.base_url).port
     assert port is not None
+    if packets is not None:  # whose packets are under way long enough without a relay of bytes
+        _, near = await stack.enter_async_context(road(port, listener=packets.listen()))
+        return None, f"https://{FAR}:{near}"
     rate = None if row.uplink is None else row.uplink * 1000 / 8
     way = road(port, rtt=row.rtt / 1000, jitter=row.jitter / 1000, rate=rate, seed=seed)
     relay, near = await stack.enter_async_context(way)

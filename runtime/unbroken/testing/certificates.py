@@ -1,4 +1,4 @@
-"""A certificate for the occasion: for 127.0.0.1 and localhost, good for as long as the process, in nobody's trust store."""
+"""A certificate for the occasion: for loopback and a relay's far end, good for as long as the process, trusted by nobody."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ import msgspec
 from unbroken.errors import MissingExtra
 
 __all__ = ["Certificate", "make"]
+
+
+_FAR = "10.77.0.2"  # `unbroken.testing.relay.FAR`, whose module is of Linux only
 
 
 class Certificate(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -44,7 +47,7 @@ def make() -> Certificate:
         raise MissingExtra("a simulated service over TLS", package="trustme", extra="testing") from error
     authority: Any = trustme.CA()  # its types name pyOpenSSL's, which may be missing
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1", "localhost").configure_cert(server)
+    authority.issue_cert("127.0.0.1", "localhost", _FAR).configure_cert(server)
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     authority.configure_trust(client)
     with tempfile.NamedTemporaryFile(prefix="unbroken-ca-", suffix=".pem", delete=False) as file:

@@ -12,8 +12,11 @@ import pytest
 
 from unbroken.core.health import PathSample
 from unbroken.testing import memory_pair
-from unbroken.transports.path import USER_TIMEOUT, bound_silence, read_path, tcp_path
+from unbroken.transports.path import RETRANSMISSION, USER_TIMEOUT, bound_silence, read_path, tcp_path
 from unbroken.transports.tcp import TcpStream, connect_tcp
+
+RTO_MAX_MS = 44
+"""``TCP_RTO_MAX_MS`` of linux/tcp.h."""
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="tcp_info is Linux'; run it there")
 
@@ -115,6 +118,20 @@ def test_a_connection_is_given_up_by_the_kernel_where_nobody_watches(pair: tuple
     near, _ = pair
     bound_silence(near)
     assert near.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == USER_TIMEOUT * 1000
+
+
+@linux
+@pytest.mark.sockets
+def test_the_kernel_does_not_wait_longer_and_longer_before_it_sends_again(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    near, _ = pair
+    try:
+        near.getsockopt(socket.IPPROTO_TCP, RTO_MAX_MS)
+    except OSError:
+        pytest.skip("TCP_RTO_MAX_MS came with Linux 6.15")
+    bound_silence(near)
+    assert near.getsockopt(socket.IPPROTO_TCP, RTO_MAX_MS) == RETRANSMISSION * 1000
 
 
 @linux

@@ -96,6 +96,20 @@ async def test_messages_that_come_with_the_answer_to_the_upgrade_are_received() 
         tasks.cancel_scope.cancel()
 
 
+async def test_a_close_in_one_piece_with_the_answer_to_the_upgrade_is_an_end_and_no_failed_dial() -> None:
+    network = MemoryNetwork()
+
+    async def serve(request: UpgradeRequest) -> None:
+        accepted = request._wire.accept(request._request).serialize()
+        await request.answer_raw(accepted + close_frame(struct.pack("!H", 1013) + b"full"))
+
+    async with anyio.create_task_group() as tasks, memory_service(network, serve) as endpoint:
+        transport = WebSocketTransport(connect=network.connect)
+        socket = await transport.open(endpoint, tasks=tasks, on_step=lambda step: None)
+        assert await ending_of(socket) == Ending(code=1013, reason="full")
+        tasks.cancel_scope.cancel()
+
+
 # How a dial fails
 
 

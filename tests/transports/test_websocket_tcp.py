@@ -16,11 +16,11 @@ import pytest
 import trustme
 from anyio.streams.tls import TLSStream
 
-from unbroken.abc import Endpoint
+from unbroken.abc import Endpoint, Socket
 from unbroken.decisions import Ending
 from unbroken.errors import DialFailed, SocketEnded
-from unbroken.testing.sockets import check_sockets
-from unbroken.transports.framing import StreamSocket
+from unbroken.testing.sockets import SocketPair, check_sockets
+from unbroken.transports.fast import FastSocket, FastTransport
 from unbroken.transports.proxy import Proxy, parse_proxy, proxy_for
 from unbroken.transports.server import ServerWebSocket, receive_upgrade
 from unbroken.transports.tcp import TcpStream, connect_tcp
@@ -29,6 +29,7 @@ from unbroken.transports.websocket import WebSocket, WebSocketTransport
 pytestmark = [pytest.mark.anyio, pytest.mark.sockets]
 
 Handle = Callable[[anyio.abc.ByteStream], Awaitable[object]]
+Client = FastSocket | WebSocket
 
 PATIENCE = 10.0
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -48,6 +49,27 @@ class Certificates:
 @pytest.fixture(scope="module")
 def certificates() -> Certificates:
     return Certificates()
+
+
+class Ways:
+    """Which transport the tests' clients use: all of them have to keep the same promises."""
+
+    transport: type[FastTransport] | type[WebSocketTransport] = WebSocketTransport
+
+
+@pytest.fixture(params=["asyncio, fast", "asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tuple[str, dict[str, object]]:
+    backend, _, fast = request.param.partition(", ")
+    if fast:  # on trio it gives what the other one gives
+        monkeypatch.setattr(Ways, "transport", FastTransport)
+    return backend, {}
+
+
+def raw_socket(client: Client) -> socket.socket:
+    if isinstance(client, FastSocket):
+        return client._raw
+    raw: socket.socket = client._stream.extra(anyio.abc.SocketAttribute.raw_socket)
+    return raw
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +100,7 @@ async def tcp_server(handle: Handle, *, tls: ssl.SSLContext | None = None) -> As
 
 
 @asynccontextmanager
-async def tcp_pair(certificates: Certificates | None = None) -> AsyncGenerator[tuple[WebSocket, ServerWebSocket]]:
+async def tcp_pair(certificates: Certificates | None = None) -> AsyncGenerator[tuple[Client, ServerWebSocket]]:
     """Connects two sockets over TCP, and over TLS where there are certificates."""
     accepted: list[ServerWebSocket] = []
     ready = anyio.Event()
@@ -98,21 +120,21 @@ async def tcp_pair(certificates: Certificates | None = None) -> AsyncGenerator[t
 
 async def open_socket(
     port: int, tasks: anyio.abc.TaskGroup, certificates: Certificates | None = None, *, proxy: bool = False
-) -> WebSocket:
+) -> Client:
     scheme, context = ("wss", certificates.client) if certificates else ("ws", None)
     endpoint = Endpoint(url=f"{scheme}://localhost:{port}/live", ssl=context)
-    return await WebSocketTransport(proxy=proxy).open(endpoint, tasks=tasks, on_step=lambda step: None)
+    return await Ways.transport(proxy=proxy).open(endpoint, tasks=tasks, on_step=lambda step: None)
 
 
 async def fail_to_open(url: str, *, context: ssl.SSLContext | None = None, proxy: bool = False) -> Ending:
     steps: list[str] = []
     async with anyio.create_task_group() as tasks:
         with pytest.raises(DialFailed) as caught, anyio.fail_after(PATIENCE):
-            await WebSocketTransport(proxy=proxy).open(Endpoint(url=url, ssl=context), tasks=tasks, on_step=steps.append)
+            await Ways.transport(proxy=proxy).open(Endpoint(url=url, ssl=context), tasks=tasks, on_step=steps.append)
     return caught.value.ending
 
 
-async def ending_of(socket: StreamSocket) -> Ending:
+async def ending_of(socket: Socket) -> Ending:
     with pytest.raises(SocketEnded) as caught, anyio.fail_after(PATIENCE):
         while True:
             await socket.receive()
@@ -140,6 +162,13 @@ async def test_the_promises_of_every_socket_over_tls(certificates: Certificates)
     await check_sockets(lambda: tcp_pair(certificates))
 
 
+def test_the_promises_of_every_socket_on_uvloop(certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("uvloop", reason="install uvloop to see that it works there")
+    monkeypatch.setattr(Ways, "transport", FastTransport)
+    pair: SocketPair = lambda: tcp_pair(certificates)  # noqa: E731
+    anyio.run(check_sockets, pair, backend_options={"use_uvloop": True})
+
+
 @pytest.mark.parametrize("tls", [False, True])
 async def test_steps_and_no_delay(tls: bool, certificates: Certificates) -> None:
     steps: list[str] = []
@@ -153,9 +182,9 @@ async def test_steps_and_no_delay(tls: bool, certificates: Certificates) -> None
         anyio.create_task_group() as tasks,
     ):
         endpoint = Endpoint(url=f"{'wss' if tls else 'ws'}://127.0.0.1:{port}/", ssl=certificates.client if tls else None)
-        client = await WebSocketTransport().open(endpoint, tasks=tasks, on_step=steps.append)
+        client = await Ways.transport().open(endpoint, tasks=tasks, on_step=steps.append)
         assert steps == (["tls", "upgrade"] if tls else ["upgrade"])
-        raw = client._stream.extra(anyio.abc.SocketAttribute.raw_socket)
+        raw = raw_socket(client)
         assert raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         tasks.cancel_scope.cancel()
 
@@ -189,7 +218,7 @@ async def test_an_abort_is_a_reset_at_once(tls: bool, certificates: Certificates
     async with tcp_pair(certificates if tls else None) as (client, server):
         client.send(b"x" * 10_000_000)  # the server does not read: there is no waiting for it
         await anyio.sleep(0.05)
-        raw = client._stream.extra(anyio.abc.SocketAttribute.raw_socket)
+        raw = raw_socket(client)
         client.abort()
         assert raw.fileno() == -1
         assert (await ending_of(server)).cause == "reset"
@@ -254,7 +283,7 @@ async def test_cancelling_open_leaves_no_socket(step: str, certificates: Certifi
         async with anyio.create_task_group() as tasks:
             reached: list[str] = []
             with anyio.move_on_after(0 if step == "dial" else 0.1) as scope:
-                await WebSocketTransport(proxy=False).open(endpoint, tasks=tasks, on_step=reached.append)
+                await Ways.transport(proxy=False).open(endpoint, tasks=tasks, on_step=reached.append)
             assert scope.cancelled_caught
             assert (reached[-1:] or ["dial"]) == [step]
     await anyio.sleep(0.01)

@@ -25,7 +25,7 @@ from unbroken.transports.failures import BROKEN, breach, cut, read_failure
 from unbroken.transports.path import tcp_path
 from unbroken.transports.tcp import LINGER_RESET
 
-__all__ = ["MAX_MESSAGE", "SILENT", "ClientWire", "ServerWire", "StreamSocket", "Wire", "reset"]
+__all__ = ["MAX_MESSAGE", "SILENT", "ClientWire", "ServerWire", "StreamSocket", "Wire", "parse_close", "reset"]
 
 MAX_MESSAGE = 16 * 1024 * 1024
 """Bytes of one message. websockets' own default of 1 MiB has ended conversations (`frame_too_big`)."""
@@ -58,7 +58,7 @@ class Wire(WebSocketProtocol):
     def recv_frame(self, frame: Frame) -> None:
         """Processes an incoming frame."""
         if frame.opcode is Opcode.CLOSE and self.peer_close is None:
-            self.peer_close = _parse_close(bytes(frame.data))
+            self.peer_close = parse_close(bytes(frame.data))
         if frame.opcode is Opcode.PING and not self.auto_pong:
             self.events.append(frame)
         else:
@@ -73,7 +73,8 @@ class ServerWire(Wire, ServerProtocol):
     """The server's side of `Wire`."""
 
 
-def _parse_close(data: bytes) -> tuple[int, str] | None:
+def parse_close(data: bytes) -> tuple[int, str] | None:
+    """Returns what a close frame says, whether its code may be on the wire or not; None: half a code says nothing."""
     match len(data):
         case 0:
             return 1005, ""  # RFC 6455, section 7.1.5: a close frame without a code

@@ -13,12 +13,20 @@ import anyio.abc
 
 from unbroken.core.health import PathSample
 
-__all__ = ["USER_TIMEOUT", "bound_silence", "read_path", "tcp_path"]
+__all__ = ["RETRANSMISSION", "USER_TIMEOUT", "bound_silence", "read_path", "tcp_path"]
 
 USER_TIMEOUT: Final = 20.0
 """Seconds for which sent data may stay unacknowledged before the kernel itself gives the connection up
 (``TCP_USER_TIMEOUT``); its own default comes to a quarter of an hour. It is the net below `unbroken.core.health`, for when
 nobody watches: longer than any pause that is forgiven there, and than a stalled peer is given."""
+
+RETRANSMISSION: Final = 1.0
+"""Seconds after which the kernel sends again at the latest what is not acknowledged (``TCP_RTO_MAX_MS``, Linux 6.15, which
+takes no less); by itself it doubles its pauses up to two minutes. What it does not try proves nothing to
+`unbroken.core.health`, and a path that comes back is of use only from the next try on."""
+
+_TCP_RTO_MAX_MS: Final = 44
+"""Of linux/tcp.h; Python has no name for it yet."""
 
 _SEGMENTS: Final = struct.Struct("8B24I")
 """All up to ``tcpi_total_retrans``, which every Linux since 2.6.10 fills."""
@@ -92,7 +100,8 @@ def _number(info: bytes, at: int) -> int | None:
 
 
 def bound_silence(raw: socket.socket) -> None:
-    """Sets `USER_TIMEOUT` on a TCP socket, where the platform has it."""
+    """Sets `USER_TIMEOUT` and `RETRANSMISSION` on a TCP socket, where the platform has them."""
     if sys.platform == "linux":
-        with suppress(OSError):  # it is a net, and a sandbox may forbid it
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(USER_TIMEOUT * 1000))
+        for option, seconds in ((socket.TCP_USER_TIMEOUT, USER_TIMEOUT), (_TCP_RTO_MAX_MS, RETRANSMISSION)):
+            with suppress(OSError):  # the one is a net, the other a help; a kernel may not know it, a sandbox may forbid it
+                raw.setsockopt(socket.IPPROTO_TCP, option, int(seconds * 1000))

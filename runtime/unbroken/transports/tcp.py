@@ -115,6 +115,11 @@ class TcpStream(anyio.abc.ByteStream):
                 self._raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RESET)
             self._close()
 
+    def detach(self) -> socket.socket:
+        """Gives the socket away, which stays connected and does not block; the stream is closed after that."""
+        self._closed = True
+        return self._raw
+
     def _close(self) -> None:
         if not self._closed:
             self._closed = True

@@ -1,36 +1,17 @@
-"""WebSockets as a client: dial, TLS, upgrade, over any byte stream."""
+"""WebSockets as a client, over any byte stream."""
 
 from __future__ import annotations
 
-import math
-import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
-import anyio
 import anyio.abc
-from anyio.streams.tls import TLSStream
-from websockets.exceptions import InvalidStatus, InvalidURI
-from websockets.http11 import Request
-from websockets.protocol import State
-from websockets.uri import WebSocketURI, parse_uri
 
 from unbroken.abc import Endpoint, Transport, TransportStep
-from unbroken.decisions import Ending
-from unbroken.errors import ConfigError, DialFailed
-from unbroken.transports.failures import BROKEN, cut, dial_failure, http_refusal, parse_head
-from unbroken.transports.framing import CHUNK, MAX_MESSAGE, SILENT, ClientWire, StreamSocket, reset
-from unbroken.transports.names import Names
-from unbroken.transports.proxy import proxy_failure, proxy_for, tunnel
-from unbroken.transports.tcp import connect_tcp
+from unbroken.transports.dial import Connect, Dialler
+from unbroken.transports.framing import MAX_MESSAGE, StreamSocket
 
 __all__ = ["Connect", "WebSocket", "WebSocketTransport"]
-
-Connect = Callable[[str, int], Awaitable[anyio.abc.ByteStream]]
-"""Makes a byte stream to a host and a port; raises `OSError` where it cannot."""
-
-BODY = 1.0
-"""Seconds that the body of a refusal may take after its head: the status must not be lost to a body that never ends."""
 
 
 class WebSocket(StreamSocket):
@@ -58,13 +39,10 @@ class WebSocketTransport(Transport):
         user_agent: str = "unbroken",
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        self._connect = connect
-        self._proxy = proxy
-        self._max_message = max_message
-        self._user_agent = user_agent
-        self._wall_clock = wall_clock
-        self._default_context: ssl.SSLContext | None = None
-        self._names = Names()
+        self._over_tcp = connect is None
+        self._dialler = Dialler(
+            connect=connect, proxy=proxy, max_message=max_message, user_agent=user_agent, wall_clock=wall_clock
+        )
 
     async def open(
         self, endpoint: Endpoint, *, tasks: anyio.abc.TaskGroup, on_step: Callable[[TransportStep], None]
@@ -80,131 +58,11 @@ class WebSocketTransport(Transport):
             DialFailed: there is no WebSocket; the ending says why.
             ConfigError: the endpoint's URL is none of a WebSocket.
         """
-        uri = _parse(endpoint.url)
-        stream: anyio.abc.ByteStream | None = None
-        try:
-            stream = await self._dial(uri)
-            stream = await self._secure(stream, uri, endpoint, on_step)
-            on_step("upgrade")
-            wire = ClientWire(uri, max_size=self._max_message, logger=SILENT)
-            await self._upgrade(stream, wire, endpoint)
-        except BaseException as error:
-            if stream is not None:
-                if not isinstance(error, Exception):
-                    reset(stream)  # given up: the peer should know at once
-                await anyio.aclose_forcefully(stream)
-            if isinstance(error, (OSError, UnicodeError, anyio.EndOfStream, *BROKEN)):
-                raise DialFailed(dial_failure(error)) from error
-            raise
+        stream, wire, rest = await self._dialler.dial(endpoint, on_step=on_step)
+        wire.receive_data(rest)
         socket = WebSocket(stream, wire)
         socket.start(tasks)
         return socket
 
-    async def _dial(self, uri: WebSocketURI) -> anyio.abc.ByteStream:
-        if self._connect is not None:
-            return await self._connect(uri.host, uri.port)
-        proxy = proxy_for(uri.host, uri.port, secure=uri.secure) if self._proxy else None
-        if proxy is None:
-            return await connect_tcp(uri.host, uri.port, names=self._names)
-        stream: anyio.abc.ByteStream | None = None
-        try:
-            stream = await connect_tcp(proxy.host, proxy.port, names=self._names)
-            if proxy.secure:
-                stream = await self._wrap(stream, self._context(None), proxy.host)
-            await tunnel(stream, proxy, uri.host, uri.port, user_agent=self._user_agent)
-        except BaseException as error:
-            if stream is not None:
-                await anyio.aclose_forcefully(stream)
-            if isinstance(error, (OSError, UnicodeError, DialFailed, *BROKEN)):
-                raise DialFailed(proxy_failure(error)) from error
-            raise
-        return stream
-
-    async def _secure(
-        self,
-        stream: anyio.abc.ByteStream,
-        uri: WebSocketURI,
-        endpoint: Endpoint,
-        on_step: Callable[[TransportStep], None],
-    ) -> anyio.abc.ByteStream:
-        wanted = endpoint.ssl is not None if self._connect is not None else uri.secure
-        if not wanted:
-            return stream
-        on_step("tls")
-        return await self._wrap(stream, self._context(endpoint.ssl), uri.host)
-
-    async def _wrap(self, stream: anyio.abc.ByteStream, context: ssl.SSLContext, host: str) -> TLSStream:
-        try:
-            return await TLSStream.wrap(
-                stream, server_side=False, hostname=host, ssl_context=context, standard_compatible=False
-            )
-        except (anyio.EndOfStream, *BROKEN) as error:
-            raise DialFailed(Ending(cause="tls", reason=cut(f"{dial_failure(error).cause} in the TLS handshake"))) from error
-
-    def _context(self, given: ssl.SSLContext | None) -> ssl.SSLContext:
-        if given is not None:
-            return given
-        if self._default_context is None:
-            # Built once: loading the system's certificates takes tens of milliseconds.
-            self._default_context = ssl.create_default_context()
-        return self._default_context
-
-    async def _upgrade(self, stream: anyio.abc.ByteStream, wire: ClientWire, endpoint: Endpoint) -> None:
-        wire.send_request(_request(wire, endpoint, self._user_agent))
-        await stream.send(b"".join(wire.data_to_send()))
-        raw = bytearray()
-        while wire.state is State.CONNECTING and wire.handshake_exc is None:
-            data = b""
-            with anyio.move_on_after(BODY if _is_refusal(raw) else math.inf):
-                try:
-                    data = await stream.receive(CHUNK)
-                except (anyio.EndOfStream, *BROKEN):
-                    if not _is_refusal(raw):
-                        raise
-            if not data:
-                wire.receive_eof()
-                break
-            raw += data
-            wire.receive_data(data)
-        if wire.state is not State.OPEN:
-            raise DialFailed(self._refusal(wire, bytes(raw))) from wire.handshake_exc
-
-    def _refusal(self, wire: ClientWire, raw: bytes) -> Ending:
-        now = self._wall_clock()
-        error = wire.handshake_exc
-        if isinstance(error, InvalidStatus):
-            response = error.response
-            headers = dict(response.headers.raw_items())
-            return http_refusal(response.status_code, response.reason_phrase, headers, bytes(response.body), now=now)
-        head = parse_head(raw)
-        if head is not None and head[0] != 101:
-            return http_refusal(*head, now=now)
-        return Ending(cause="malformed", reason=cut(str(error)))
-
     def __repr__(self) -> str:
-        return f"<WebSocketTransport over {'TCP' if self._connect is None else 'streams of its own'}>"
-
-
-def _parse(url: str) -> WebSocketURI:
-    try:
-        return parse_uri(url)
-    except (InvalidURI, ValueError):
-        # The URL is not shown: it may hold a key.
-        scheme = url.partition("://")[0] if "://" in url else "none"
-        raise ConfigError(f"an endpoint's URL needs the form wss://host/path, its scheme is {scheme!r}") from None
-
-
-def _request(wire: ClientWire, endpoint: Endpoint, user_agent: str) -> Request:
-    request = wire.connect()
-    for name, value in {"User-Agent": user_agent, **endpoint.headers}.items():
-        if any(ord(sign) < 32 and sign != "\t" for sign in value):
-            reason = f"the header {name} holds a control character; a key read from a file often ends in a line break"
-            raise DialFailed(Ending(cause="credential", reason=cut(reason)))
-        if name in request.headers:
-            del request.headers[name]
-        request.headers[name] = value
-    return request
-
-
-def _is_refusal(raw: bytes | bytearray) -> bool:
-    return b"\r\n\r\n" in raw and not raw.startswith(b"HTTP/1.1 101 ")
+        return f"<WebSocketTransport over {'TCP' if self._over_tcp else 'streams of its own'}>"

@@ -48,13 +48,13 @@ def anatomy(view: View) -> Iterator[str]:
         " call: the one at the median. Below is the scenario in which the most contenders came back; the others are under"
         f' <a href="#scenarios">every scenario</a>.</p><h3><code>{escape(chosen.name)}</code>: {escape(chosen.what)}</h3>'
     )
-    yield from anatomy_of(view, chosen)
+    yield from anatomy_of(view, chosen, name="steps")
     yield "<p>The same, each outage as wide as the plot, so that the steps of a short one show too:</p>"
     yield from _shares(view, chosen)
 
 
-def anatomy_of(view: View, scenario: Scenario) -> Iterator[str]:
-    """The outage in one scenario; nothing where nobody came back."""
+def anatomy_of(view: View, scenario: Scenario, *, name: str) -> Iterator[str]:
+    """The outage in one scenario; nothing where nobody came back. The name is unique in the page."""
     found = [(one, outage) for one in view.contenders if (outage := view.cell(one, scenario).typical) is not None]
     if not found:
         return
@@ -69,7 +69,7 @@ def anatomy_of(view: View, scenario: Scenario) -> Iterator[str]:
     most = plots.fitting([outage.reconnect or 0.0 for _, outage in found])
     if any((outage.reconnect or 0.0) > most for _, outage in found):
         yield '<p class="note">A bar with a jagged end goes on beyond the axis; its length is written above it.</p>'
-    yield _stacked(rows, most=most, name=f"anatomy-{scenario.name}", title=f"Steps of the outage in {scenario.name}")
+    yield _stacked(rows, most=most, name=name, title=f"Steps of the outage in {scenario.name}")
     heads = ["contender", *STEPS.values(), "together", "then: first audio of a reply"]
     yield behind(heads, [_steps_row(one, outage) for one, outage in found])
 
@@ -174,6 +174,12 @@ def silence(view: View) -> Iterator[str]:
 
 def costs(found: Sequence[Cost]) -> Iterator[str]:
     """What running costs, a plot per heading; the table is `benchmarks.report.tables.costs`."""
+    if found:
+        yield (
+            "<p>Each bar is the median of some rounds, the thin line reaches from the lowest of them to the highest. The"
+            " <i>floor</i> is a bare loop that only encodes, sends, receives and decodes, in the same run; a dashed mark is"
+            " a goal: the bar should end before it.</p>"
+        )
     for number, group in enumerate(dict.fromkeys(cost.group for cost in found)):
         of_group = [cost for cost in found if cost.group == group]
         names = list(dict.fromkeys(cost.name for cost in of_group))

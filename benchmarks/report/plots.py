@@ -83,7 +83,7 @@ class Log:
     def at(self, value: float | None) -> float:
         """Returns where a value stands, in per cent of the width; None stands where "never" does."""
         if value is None:
-            return 95.0
+            return 93.0
         if value <= 0:
             return 2.5
         part = (math.log10(value) - self.least) / (self.most - self.least)

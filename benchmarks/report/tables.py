@@ -102,7 +102,7 @@ def scenarios(view: View) -> Iterator[str]:
                 trips = f"round trip {milliseconds(row.rtt)}" if row.rtt else ""
                 yield f'<p class="soft">{"; ".join(part for part in (faults, trips) if part)}</p>'
             yield from _figures(view, row)
-            yield from anatomy_of(view, row)
+            yield from anatomy_of(view, row, name=f"steps-{row.name}")
             yield "</details>"
 
 

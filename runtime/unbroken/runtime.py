@@ -7,6 +7,7 @@ import logging
 import os
 import random as _random
 import reprlib
+import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -76,7 +77,7 @@ class Runtime:
         random: Callable[[], float] = _random.random,
     ) -> None:
         self.fleet = fleet if fleet is not None else Fleet()
-        self._transport = transport if transport is not None else _default_transport()
+        self._transport = transport
         self._random = random
         folder = recordings if recordings is not None else os.environ.get("UNBROKEN_RECORDINGS")
         self._recordings = Folder(folder) if folder else None
@@ -172,7 +173,7 @@ class Runtime:
         supervisor = SessionSupervisor(
             name,
             providers=providers,
-            transport=transport if transport is not None else self._transport,
+            transport=transport or self._default_transport(),
             settings=settings,
             fleet=self.fleet,
             ask=self._ask,
@@ -197,6 +198,19 @@ class Runtime:
         outlet.tell = self._observers.opened(name, targets=providers.states, profiles=profiles)
         self._tasks.start_soon(self._carry, session, supervisor, outlet, name=f"unbroken {name}")
         return session
+
+    def _default_transport(self) -> Transport:
+        """Makes the transport of sessions that name none, once a first one is opened: `import unbroken` does not load it."""
+        if self._transport is None:
+            if "asyncio" in sys.modules:  # else trio runs, which does not have to load it
+                from unbroken.transports.fast import FastTransport
+
+                self._transport = FastTransport()
+            else:
+                from unbroken.transports.websocket import WebSocketTransport
+
+                self._transport = WebSocketTransport()
+        return self._transport
 
     def _named(self, name: str | None) -> str:
         name = name if name is not None else f"session-{next(self._numbers)}"
@@ -284,12 +298,6 @@ async def connect(
             history=history,
             summary=summary,
         )
-
-
-def _default_transport() -> Transport:
-    from unbroken.transports.websocket import WebSocketTransport  # a third of what `import unbroken` would take
-
-    return WebSocketTransport()
 
 
 def _policy_crashed(crash: Exception, restarts: int) -> None:

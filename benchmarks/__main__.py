@@ -30,7 +30,7 @@ from benchmarks.results import Call, Contender, Cost, Results
 from benchmarks.suite.company import Company
 from benchmarks.suite.machine import here
 from benchmarks.suite.play import Player, play
-from benchmarks.suite.run import Order, hold, orders
+from benchmarks.suite.run import AGAIN, Order, hold, orders
 from benchmarks.suite.scenarios import QUICK, Row
 from benchmarks.suite.scenarios import named as scenarios_named
 
@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--contenders", nargs="+", default=[], metavar="NAME", help="only these")
     parser.add_argument("--runs", type=int, default=2, help="of each contender in each row (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of everything that is random (default: %(default)s)")
-    parser.add_argument("--jobs", type=int, default=10, help="calls at a time (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=12, help="calls at a time (default: %(default)s)")
     parser.add_argument("--no-cost", action="store_true", help="leaves out what running costs")
     parser.add_argument("--no-calls", action="store_true", help="measures only what running costs")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="where the results are stored")
@@ -99,9 +99,8 @@ def _run(argv: Sequence[str]) -> int:
     began, made = time.monotonic(), datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds")
     rows = scenarios_named(given.only or (QUICK if given.quick else ()))
     machine, console = here(), Console(stderr=True)
-    entries = (
-        list(dict.fromkeys(row for name in given.contenders for row in named(name))) if given.contenders else list(ROWS)
-    )
+    chosen = [row for name in given.contenders for row in named(name)]
+    entries = [row for row in ROWS if not chosen or row in chosen]
     contenders, players = _places(entries, quick=given.quick, console=console)
     if not players:
         raise ValueError("no contender can run here: " + "; ".join(f"{one.name}: {one.missing}" for one in contenders))
@@ -111,7 +110,7 @@ def _run(argv: Sequence[str]) -> int:
     status = 0
     try:
         with Progress(_total(wanted), console=console) as progress:
-            asyncio.run(_hold(wanted, jobs=given.jobs, progress=progress, keep=calls))
+            asyncio.run(_hold(wanted, given=given, progress=progress, keep=calls))
             if not given.no_cost:
                 costs.extend(_costs(quick=given.quick, progress=progress))
     except KeyboardInterrupt:
@@ -169,7 +168,7 @@ def _places(entries: Sequence[Entry], *, quick: bool, console: Console) -> tuple
     return contenders, players
 
 
-async def _hold(wanted: Sequence[Order], *, jobs: int, progress: Progress, keep: list[Call]) -> None:
+async def _hold(wanted: Sequence[Order], *, given: argparse.Namespace, progress: Progress, keep: list[Call]) -> None:
     starting = asyncio.Semaphore(_STARTING)
     places = {(order.player.python, order.player.module) for order in wanted}
     companies = {place: Company(*place, root=ROOT) for place in places}
@@ -179,7 +178,9 @@ async def _hold(wanted: Sequence[Order], *, jobs: int, progress: Progress, keep:
         return await play(order.player, order.row, seed=order.seed, company=company, starting=starting)
 
     try:
-        await hold(wanted, jobs=jobs, perform=perform, watcher=progress, keep=keep)
+        await hold(
+            wanted, jobs=given.jobs, perform=perform, watcher=progress, keep=keep, again=0.0 if given.quick else AGAIN
+        )
     finally:
         for company in companies.values():
             await company.close()

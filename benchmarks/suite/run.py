@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
@@ -15,12 +16,14 @@ from benchmarks.suite.company import Unready
 from benchmarks.suite.play import Player
 from benchmarks.suite.scenarios import Row
 
-__all__ = ["DOUBTFUL", "Order", "Watcher", "hold", "orders"]
+__all__ = ["AGAIN", "DOUBTFUL", "Order", "Watcher", "hold", "orders"]
 
 DOUBTFUL: Final = 250.0
 """Milliseconds: where a contender's loop was later than this, the machine had too much to do, and the run is held again."""
 
-_AGAIN: Final = 0.1  # of all runs, at most, are held again
+AGAIN: Final = 0.05
+"""Of all runs, so many at most are held again."""
+
 _LONG: Final = 20.0  # seconds from which a call is begun early, so that no long one is left alone at the end
 
 
@@ -86,6 +89,7 @@ async def hold(
     perform: Callable[[Order], Awaitable[list[Call]]],
     watcher: Watcher,
     keep: list[Call],
+    again: float = AGAIN,
 ) -> None:
     """Holds runs; those in which the machine was too slow once more, with fewer at a time, and the better one is kept.
 
@@ -97,6 +101,7 @@ async def hold(
         perform: holds one run; raises `Unready` where its process does not come that far.
         watcher: is told how it goes.
         keep: is given the calls.
+        again: of all runs, so many at most are held again.
     """
     can = [order for order in wanted if not order.player.excuse(order.row)]
     for call in _excused(wanted):
@@ -118,7 +123,7 @@ async def hold(
         keep.extend(calls)
         watcher.ended(calls[0])
 
-    async def again(order: Order, before: list[Call]) -> None:
+    async def repeat(order: Order, before: list[Call]) -> None:
         calls = await once(order)
         if _lag(calls) < _lag(before):
             for call in before:
@@ -127,8 +132,8 @@ async def hold(
 
     await _several((partial(first, order) for order in can if order.row.sessions == 1), jobs)
     await _several((partial(first, order) for order in can if order.row.sessions > 1), 1)
-    worst = sorted(doubtful, key=lambda one: -_lag(one[1]))[: round(_AGAIN * len(can) + 1)]
-    await _several((partial(again, *one) for one in worst), max(1, jobs // 3))
+    worst = sorted(doubtful, key=lambda one: -_lag(one[1]))[: math.ceil(again * len(can))]
+    await _several((partial(repeat, *one) for one in worst), max(1, jobs // 2))
 
 
 async def _several(work: Iterable[Callable[[], Awaitable[None]]], limit: int) -> None:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.report import figures, tables
-from benchmarks.report.view import DOUBTFUL, View
+from benchmarks.report.view import View
 from benchmarks.report.words import OUTCOMES, SIGNS, count, label, length, milliseconds
 from benchmarks.results import Contender, Cost, Results
+from benchmarks.suite.run import DOUBTFUL
 
 __all__ = ["html"]
 

@@ -11,12 +11,10 @@ from typing import Final
 
 from benchmarks.report.words import OUTCOMES, REPLIES, count, label
 from benchmarks.results import Anatomy, Call, Contender, Outcome, Reply, Results, Scenario
+from benchmarks.suite.run import DOUBTFUL
 from benchmarks.suite.summary import MEASURES, Spread, spread_of
 
-__all__ = ["DOUBTFUL", "STEPS", "Cell", "View", "shares_of", "steps_of"]
-
-DOUBTFUL: Final = 100.0
-"""From how late a contender's loop was (ms), a call says more about the machine than about the contender."""
+__all__ = ["STEPS", "Cell", "View", "shares_of", "steps_of"]
 
 STEPS: Final = {
     "detect": "notice the end",

@@ -49,7 +49,7 @@ class Microphone(io.AudioInput):
         await self._empty.wait()
 
     async def __anext__(self) -> rtc.AudioFrame:
-        now = time.monotonic()
+        now = asyncio.get_running_loop().time()
         self._next = max(self._next + _FRAME, now - 0.2)
         await asyncio.sleep(max(0.0, self._next - now))
         samples = round(self._rate * _FRAME)
@@ -93,7 +93,7 @@ class Speaker(io.AudioOutput):
     async def capture_frame(self, frame: rtc.AudioFrame) -> None:
         """Takes a frame to be played after those before it."""
         await super().capture_frame(frame)
-        now = time.monotonic()
+        now = asyncio.get_running_loop().time()
         if not self._playing:
             self._playing, self._pushed, self._ends_at = True, 0.0, now
             self.on_playback_started(created_at=time.time())
@@ -107,7 +107,7 @@ class Speaker(io.AudioOutput):
         """The segment is complete: it ends when all of it has been played."""
         super().flush()
         if self._playing and self._ending is None:
-            left = max(0.0, self._ends_at - time.monotonic())
+            left = max(0.0, self._ends_at - asyncio.get_running_loop().time())
             self._ending = asyncio.get_running_loop().call_later(left, self._ended)
 
     def clear_buffer(self) -> None:
@@ -116,7 +116,7 @@ class Speaker(io.AudioOutput):
             self._end(self._position(), interrupted=True)
 
     def _position(self) -> float:
-        left = max(0.0, self._ends_at - time.monotonic()) * self._speed
+        left = max(0.0, self._ends_at - asyncio.get_running_loop().time()) * self._speed
         return max(0.0, self._pushed - left)
 
     def _ended(self) -> None:

@@ -1,4 +1,4 @@
-"""A call without a room: an AgentSession with the plugin, a microphone, a speaker, and the simulated service over TLS."""
+"""A call without a room: an AgentSession with the plugin, a microphone, a speaker, and the simulated service in memory."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -150,9 +150,13 @@ async def call(
     **arguments: Any,
 ) -> AsyncGenerator[Stage]:
     """Begins a call, and ends it."""
-    async with simulated(behaviour=behaviour, models=models, replies=replies, faults=faults, seed=seed) as service:
-        http = types.HttpOptions(base_url=service.base_url, async_client_args={"ssl": service.ssl_context})
-        model = unbroken_livekit.RealtimeModel(route, api_key="any", http_options=http, **arguments)
+    async with simulated(
+        behaviour=behaviour, models=models, replies=replies, faults=faults, seed=seed, memory=True
+    ) as service:
+        http = types.HttpOptions(base_url=service.base_url)
+        model = unbroken_livekit.RealtimeModel(
+            route, api_key="any", http_options=http, transport=service.transport, **arguments
+        )
         stage = Stage(service, model, agent if agent is not None else Host())
         async with asyncio.timeout(60):
             await stage.start()

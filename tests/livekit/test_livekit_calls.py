@@ -1,4 +1,7 @@
-"""Calls through a real AgentSession, on the plugin and the simulated service: as they are, and through faults."""
+"""Calls through a real AgentSession, on the plugin and the simulated service: as they are, and through faults.
+
+In virtual time, over transports in memory; test_livekit_conformance.py is over TLS.
+"""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -14,11 +17,11 @@ from livekit.agents import function_tool, llm
 from tests.livekit.stage import BRISK, Cashier, Host, call, nothing_left
 
 import unbroken
+from unbroken.testing import virtual
 from unbroken_gemini.testing import Call
 
 pytestmark = [
     pytest.mark.anyio,
-    pytest.mark.sockets,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of LiveKit's own dependencies
 ]
 
@@ -26,8 +29,8 @@ LONG = "One two three four five six seven eight nine ten eleven twelve."
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"  # LiveKit knows no other
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    return virtual("asyncio")  # LiveKit knows no other
 
 
 @pytest.fixture(autouse=True)

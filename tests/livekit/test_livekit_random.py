@@ -18,12 +18,13 @@ from livekit.agents import llm
 from tests.livekit.stage import Stage, call, nothing_left
 
 import unbroken
+from unbroken.testing import virtual
 
 psutil: Any = pytest.importorskip("psutil", reason="livekit-agents brings it")
 
-pytestmark = [pytest.mark.anyio, pytest.mark.sockets, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
-CALLS = int(os.environ.get("UNBROKEN_LIVEKIT_CALLS", "3"))
+CALLS = int(os.environ.get("UNBROKEN_LIVEKIT_CALLS", "6"))
 FIRST = int(os.environ.get("UNBROKEN_LIVEKIT_FIRST", "0"))
 AT_ONCE = 6
 
@@ -54,8 +55,8 @@ LONGEST = 40.0
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"  # LiveKit knows no other
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    return virtual("asyncio")  # LiveKit knows no other
 
 
 def drawn(dice: random.Random) -> list[str]:

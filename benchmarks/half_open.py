@@ -25,8 +25,8 @@ from unbroken.core.health import Sample
 from unbroken.errors import DialFailed, SocketEnded
 from unbroken.messages import Judged
 from unbroken.testing.relay import Relay, Way, missing
+from unbroken.transports.fast import FastTransport
 from unbroken.transports.server import ServerWebSocket, receive_upgrade
-from unbroken.transports.websocket import WebSocketTransport
 from unbroken.watchdog import Watchdog
 
 FRAME: Final = b'{"realtimeInput":{"audio":{"mimeType":"audio/pcm;rate=16000","data":"%s"}}}' % (b"A" * 853)
@@ -161,7 +161,7 @@ async def run(case: Case, *, delay: float = 0.02, healthy: float = 3.0, wait: fl
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(serve, tasks)
-            transport = WebSocketTransport(connect=relay.connect, proxy=False)
+            transport = FastTransport(connect=relay.connect, proxy=False)
             endpoint = Endpoint(url=f"ws://far:{listener.getsockname()[1]}/")
             client = Client(await transport.open(endpoint, tasks=tasks, on_step=lambda step: None))
             watchdog = Watchdog()

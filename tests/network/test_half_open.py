@@ -17,8 +17,8 @@ from tests.session.stage import FRAME, Call, Stage, speech
 import unbroken
 from unbroken import registry
 from unbroken.testing.relay import Relay, missing
+from unbroken.transports.fast import FastTransport
 from unbroken.transports.tcp import TcpStream
-from unbroken.transports.websocket import WebSocketTransport
 
 _MISSING = missing()
 
@@ -110,7 +110,7 @@ async def test_a_session_leaves_a_path_that_dies_within_speech(monkeypatch: pyte
     with Relay(delay=0.02) as relay:
         it, road = Stage(), Road(relay)
         it.network = road  # type: ignore[assignment]
-        it.transport = WebSocketTransport(connect=relay.connect, proxy=False)
+        it.transport = FastTransport(connect=relay.connect, proxy=False)  # the one that sessions take
         monkeypatch.setattr(registry, "load", lambda group, name: it.provider)
         outages: list[unbroken.OutageBegan] = []
         recovered: list[unbroken.Recovered] = []

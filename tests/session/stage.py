@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import anyio
 import anyio.abc
 
-from unbroken.abc import Connection, Endpoint, Profile, Provider
+from unbroken.abc import Connection, Endpoint, Profile, Provider, Transport
 from unbroken.config import Secret, Target
 from unbroken.errors import ConfigError, DialFailed, SocketEnded, WireError
 from unbroken.events import (
@@ -200,7 +200,7 @@ class Stage:
 
     def __init__(self) -> None:
         self.network = MemoryNetwork()
-        self.transport = WebSocketTransport(connect=self.network.connect, proxy=False)
+        self.transport: Transport = WebSocketTransport(connect=self.network.connect, proxy=False)
         self.listeners: list[MemoryListener] = []
         self.calls: list[Call] = []
         self.dials: list[tuple[float, str]] = []

@@ -31,7 +31,7 @@ from unbroken.core.health import PathSample
 from unbroken.decisions import Ending
 from unbroken.errors import SocketEnded
 from unbroken.transports import frames
-from unbroken.transports.dial import Dialler
+from unbroken.transports.dial import Connect, Dialler
 from unbroken.transports.failures import breach, cut, read_failure
 from unbroken.transports.frames import FrameReader, client_frame
 from unbroken.transports.framing import CHUNK, FLUSH, MAX_MESSAGE, PINGS, parse_close
@@ -52,10 +52,12 @@ BATCH = 64
 class FastTransport(Transport):
     """Opens WebSockets over TCP and TLS, through HTTP proxies. No extensions.
 
-    On asyncio it gives a `FastSocket`; on trio, on a loop that watches no sockets (Windows' proactor) and where TLS runs
-    within a proxy's TLS, a `WebSocket`, which does the same at a higher price.
+    On asyncio it gives a `FastSocket`; on trio, on a loop that watches no sockets (Windows' proactor), where TLS runs within
+    a proxy's TLS and over streams that are no `TcpStream`, a `WebSocket`, which does the same at a higher price.
 
     Args:
+        connect: makes the byte stream in place of TCP; no proxy then, and TLS only where the endpoint names a context,
+            whatever the scheme. None: TCP.
         proxy: the environment's proxies are used (``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY``).
         max_message: bytes of a message; a longer one ends the socket with 1009.
         user_agent: of the upgrade, unless the endpoint's headers hold one.
@@ -65,14 +67,21 @@ class FastTransport(Transport):
     def __init__(
         self,
         *,
+        connect: Connect | None = None,
         proxy: bool = True,
         max_message: int = MAX_MESSAGE,
         user_agent: str = "unbroken",
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
+        self._over_tcp = connect is None
         self._max_message = max_message
         self._dialler = Dialler(
-            wrap=SecureStream.wrap, proxy=proxy, max_message=max_message, user_agent=user_agent, wall_clock=wall_clock
+            connect=connect,
+            wrap=SecureStream.wrap,
+            proxy=proxy,
+            max_message=max_message,
+            user_agent=user_agent,
+            wall_clock=wall_clock,
         )
 
     async def open(
@@ -103,7 +112,7 @@ class FastTransport(Transport):
         return socket
 
     def __repr__(self) -> str:
-        return "<FastTransport over TCP>"
+        return f"<FastTransport over {'TCP' if self._over_tcp else 'streams of its own'}>"
 
 
 class FastSocket(Socket):

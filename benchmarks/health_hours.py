@@ -26,6 +26,7 @@ import msgspec
 
 from unbroken.core.health import Detector, Judgement, Sample
 from unbroken.testing.roads import Pause, Road, Sender
+from unbroken.transports.path import RETRANSMISSION
 
 FRAME: Final = 0.02
 LOOK: Final = 0.05
@@ -60,7 +61,7 @@ KINDS: Final[Mapping[str, Kind]] = {
 class Life:
     """One link on one road, with the detector that watches it."""
 
-    def __init__(self, kind: Kind, dice: random.Random) -> None:
+    def __init__(self, kind: Kind, dice: random.Random, *, retransmission: float = RETRANSMISSION) -> None:
         self.kind = kind
         self.dice = dice
         self.road = Road(
@@ -71,7 +72,7 @@ class Life:
             loss=kind.loss,
             random=dice,
         )
-        self.sender = Sender(self.road)
+        self.sender = Sender(self.road, longest=retransmission)
         self.detector = Detector()
         self.judged: Judgement | None = None
         self.suspicions = 0
@@ -146,10 +147,10 @@ class Life:
         self.speak(1.0)
 
 
-def healthy_hour(kind: Kind, seed: int) -> Life:
+def healthy_hour(kind: Kind, seed: int, *, retransmission: float = RETRANSMISSION) -> Life:
     """Lives one hour; see the module."""
     dice = random.Random(seed)
-    life = Life(kind, dice)
+    life = Life(kind, dice, retransmission=retransmission)
     life.speak(10.0)
     stretches = ["pause"] * 6 + ["burst"] * 6 + ["rest"] * 4
     dice.shuffle(stretches)
@@ -168,10 +169,12 @@ def healthy_hour(kind: Kind, seed: int) -> Life:
     return life
 
 
-def dead_path(kind: Kind, seed: int, *, up: bool = True, down: bool = True) -> tuple[float, float]:
+def dead_path(
+    kind: Kind, seed: int, *, up: bool = True, down: bool = True, retransmission: float = RETRANSMISSION
+) -> tuple[float, float]:
     """Returns after how many seconds a dead path was condemned, and how long its round trip was; `math.inf`: never."""
     dice = random.Random(seed)
-    life = Life(kind, dice)
+    life = Life(kind, dice, retransmission=retransmission)
     life.speak(10.0 + dice.random())
     died = life.sender.now
     life.road.pauses = [Pause(start=died, up=up, down=down)]
@@ -180,14 +183,14 @@ def dead_path(kind: Kind, seed: int, *, up: bool = True, down: bool = True) -> t
     return (life.sender.now - died if life.condemned else math.inf), round_trip
 
 
-def _healthy(hours: int, seed: int) -> int:
+def _healthy(hours: int, seed: int, retransmission: float) -> int:
     print(f"{'healthy hours':36}{'hours':>8}{'looks':>12}{'suspicions/h':>14}{'condemned':>11}")
     wrong = 0
     for place, (name, kind) in enumerate(KINDS.items()):
         total: Counter[str] = Counter()
         share = hours // len(KINDS)
         for number in range(share):
-            life = healthy_hour(kind, seed + place * 1_000_003 + number)
+            life = healthy_hour(kind, seed + place * 1_000_003 + number, retransmission=retransmission)
             total["looks"] += life.looks
             total["suspicions"] += life.suspicions
             if life.condemned:
@@ -200,14 +203,16 @@ def _healthy(hours: int, seed: int) -> int:
     return wrong
 
 
-def _dead(paths: int, seed: int) -> None:
+def _dead(paths: int, seed: int, retransmission: float) -> None:
     print(
         f"\n{'dead paths: seconds to condemned':36}{'way':>12}{'n':>6}{'p50':>8}{'p99':>8}{'max':>8}"
         f"{'max - 1 s, in round trips':>28}"
     )
     for name, kind in KINDS.items():
         for way, up, down in (("both", True, True), ("up only", True, False), ("down only", False, True)):
-            took = [dead_path(kind, seed + number, up=up, down=down) for number in range(paths)]
+            took = [
+                dead_path(kind, seed + number, up=up, down=down, retransmission=retransmission) for number in range(paths)
+            ]
             seconds = sorted(one for one, _ in took)
             trips = max((one - 1) / round_trip for one, round_trip in took)
             p99 = seconds[min(len(seconds) - 1, int(0.99 * len(seconds)))]
@@ -225,11 +230,18 @@ def main() -> int:
     )
     parser.add_argument("--dead", type=int, default=100, help="dead paths of each kind and way (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the dice (default: %(default)s)")
+    parser.add_argument(
+        "--retransmission",
+        type=float,
+        default=RETRANSMISSION,
+        metavar="SECONDS",
+        help="pauses of the kernel's at most; 120 is what Linux before 6.15 does (default: %(default)s)",
+    )
     given = parser.parse_args()
     began = time.perf_counter()
-    wrong = _healthy(given.hours, given.seed)
+    wrong = _healthy(given.hours, given.seed, given.retransmission)
     if given.dead:
-        _dead(given.dead, given.seed)
+        _dead(given.dead, given.seed, given.retransmission)
     print(f"\n{time.perf_counter() - began:.0f} s")
     return 1 if wrong else 0
 

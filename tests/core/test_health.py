@@ -13,6 +13,10 @@ from hypothesis import strategies as st
 
 from unbroken.core.health import CALM, LEAST, RESTLESS, SILENCE, UNREAD, UNSEEN, Detector, Judgement, PathSample, Sample
 from unbroken.testing.roads import Pause, Road, Sender
+from unbroken.transports.path import RETRANSMISSION
+
+DOUBLED = 120.0
+"""Seconds up to which Linux before 6.15 doubles its pauses."""
 
 STEP = 0.05
 
@@ -166,11 +170,15 @@ def test_a_path_that_came_back_from_a_pause_is_given_as_much_again() -> None:
     keeps=st.booleans(),
     up=st.booleans(),
     trip=st.floats(0.005, 0.3),
+    longest=st.sampled_from([RETRANSMISSION, DOUBLED]),
     seed=st.integers(0, 1000),
 )
-def test_no_pause_that_a_path_is_given_ends_it(pause: float, keeps: bool, up: bool, trip: float, seed: int) -> None:
+def test_no_pause_that_a_path_is_given_ends_it(
+    pause: float, keeps: bool, up: bool, trip: float, longest: float, seed: int
+) -> None:
     """Whatever the kernel's timers make of it afterwards."""
-    sender, detector = Sender(Road(shortest=trip, longest=trip, random=random.Random(seed))), Detector()
+    road, detector = Road(shortest=trip, longest=trip, random=random.Random(seed)), Detector()
+    sender = Sender(road, longest=longest)
     detector._came_back = pause  # it has done so before
     sender.road.pauses = [Pause(start=3.0 + seed / 5000, stop=3.0 + seed / 5000 + pause, keeps=keeps, up=up, down=not up)]
     for number in range(12 * 50):
@@ -277,7 +285,7 @@ def test_the_words_of_a_detector() -> None:
 def test_no_healthy_hour_ends_a_link(kind: str) -> None:
     """A few hours of each kind; ``benchmarks/health_hours.py`` says how one is simulated, and lives 10,000 of them."""
     for seed in range(int(os.environ.get("UNBROKEN_HEALTHY_HOURS", "24"))):
-        life = healthy_hour(KINDS[kind], seed)
+        life = healthy_hour(KINDS[kind], seed, retransmission=RETRANSMISSION if seed % 2 else DOUBLED)
         assert not life.condemned, f"seed {seed}: {life.judged}"
 
 
@@ -285,8 +293,9 @@ def test_no_healthy_hour_ends_a_link(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_path_that_dies_while_the_user_speaks_is_condemned_soon(kind: str, way: str) -> None:
     for seed in range(4):
-        took, round_trip = dead_path(KINDS[kind], seed, up=way != "down", down=way != "up")
-        if kind == "mobile":  # it is given up to 3 s, and the kernel's pauses double
-            assert RESTLESS < took < 17.0
+        pauses = RETRANSMISSION if seed % 2 else DOUBLED
+        took, round_trip = dead_path(KINDS[kind], seed, up=way != "down", down=way != "up", retransmission=pauses)
+        if kind == "mobile":  # it is given up to 3 s, and where the kernel's pauses double they are longer than that
+            assert RESTLESS < took < (8.0 if pauses == RETRANSMISSION else 17.0)
         else:
             assert LEAST <= took < 1.3 + 6 * round_trip

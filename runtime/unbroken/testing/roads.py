@@ -130,9 +130,10 @@ class Sender:
     Args:
         road: the way.
         now: when the connection was made.
+        longest: seconds that the retransmission timer is doubled to at most.
     """
 
-    def __init__(self, road: Road, *, now: float = 0.0) -> None:
+    def __init__(self, road: Road, *, now: float = 0.0, longest: float = 120.0) -> None:
         self.now = now
         self.road = road
         self.retransmits = 0
@@ -141,6 +142,7 @@ class Sender:
         self.delivered = 0
         self.srtt = road.round_trip(now)  # of the connection's handshake
         self.mdev = self.srtt / 2
+        self._longest = longest
         self._out: dict[int, _Segment] = {}
         self._queue = 0
         self._next = 0
@@ -162,7 +164,12 @@ class Sender:
     @property
     def rto(self) -> float:
         """Seconds of the retransmission timer, before it is doubled."""
-        return self.srtt + max(4 * self.mdev, _RTO_MIN)
+        return min(self.srtt + max(4 * self.mdev, _RTO_MIN), self._longest)
+
+    @property
+    def _doubled(self) -> float:
+        doubled: float = self.rto * 2**self._backoff
+        return min(doubled, self._longest)
 
     def write(self) -> None:
         """Sends a segment, or keeps it until it may be sent."""
@@ -231,7 +238,7 @@ class Sender:
     def _arm(self) -> None:
         """Arms the tail loss probe, or the retransmission timer where one was sent already."""
         if self._probing or self._backoff or self._lossy:
-            self._timer = self.now + self.rto * 2**self._backoff
+            self._timer = self.now + self._doubled
         else:
             alone = _RTO_MIN if len(self._out) <= 1 else 0.0
             self._timer = self.now + min(2 * self.srtt + alone, self.rto)
@@ -249,7 +256,7 @@ class Sender:
             self._backoff += 1
             self._lossy = 1
             self._again(waiting[0])
-            self._timer = self.now + self.rto * 2**self._backoff
+            self._timer = self.now + self._doubled
 
     # -- the peer -------------------------------------------------------------------------------------------------------
 

@@ -270,6 +270,24 @@ async def resume_elsewhere(service: Service) -> str:
     return await refused(service, model=f"models/{other}", sessionResumption={"handle": handle})
 
 
+async def late_history(service: Service) -> str:
+    """Tells the history a minute after the setup that announced it, and looks whether the model answers after that."""
+    turns = [
+        {"role": "user", "parts": [{"text": "My name is Ada."}]},
+        {"role": "model", "parts": [{"text": "Hello Ada."}]},
+    ]
+    async with ready(service, historyConfig={"initialHistoryInClientContent": True}) as talk:
+        await anyio.sleep(60)
+        talk.send(clientContent={"turns": turns, "turnComplete": True})
+        return told(await greeted(talk))
+
+
+async def empty_history(service: Service) -> str:
+    async with ready(service, historyConfig={"initialHistoryInClientContent": True}) as talk:
+        talk.send(clientContent={"turnComplete": True})
+        return told(await greeted(talk))
+
+
 async def media_chunks(service: Service) -> str:
     async with ready(service) as talk:
         talk.send(realtimeInput={"mediaChunks": [{"mimeType": f"audio/pcm;rate={RATE}", "data": SILENCE}]})
@@ -335,6 +353,10 @@ ASSUMPTIONS = [
     Assumption("A resume beside the old socket is refused.", "aicc2025/sip-to-ai#14", resume_while_open, INTERNAL),
     Assumption("A handle of another model is refused.", "ai.google.dev/api/live", resume_elsewhere, "close 1007 handle"),
     Assumption("A handle that was never issued is refused.", "public clients", invented_handle, "close 1007 handle"),
+    Assumption(
+        "A history that the setup announced may be told a minute later.", "google-genai types.py", late_history, "accepted"
+    ),
+    Assumption("Such a history may be empty.", "google-genai live.py", empty_history, "accepted"),
     Assumption("mediaChunks is refused.", "gunpal5/Google_GenerativeAI#108", media_chunks, "close 1007 deprecated"),
     Assumption(
         "A declared tool is called, and its answer is taken.",

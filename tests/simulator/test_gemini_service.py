@@ -559,6 +559,28 @@ def test_history_may_have_to_be_announced(model: str, behaviour: Behaviour, anno
     assert closed(caller) == reason
 
 
+def test_announced_history_may_come_late_and_comes_once() -> None:
+    caller = Caller(SimulatedGemini(behaviour=HARSH)).connect(MIDDLE, historyConfig=ANNOUNCED)
+    caller.run(280)
+    caller.say(clientContent={"turns": HISTORY, "turnComplete": True})
+    caller.run(3)
+    assert (closed(caller), caller.words) == ("open", "")
+    assert caller.service.report().links[0].history == 2
+    caller.say(clientContent={"turns": HISTORY, "turnComplete": True})
+    assert closed(caller) == INVALID
+
+
+def test_announced_history_may_be_empty() -> None:
+    caller = Caller(SimulatedGemini(behaviour=HARSH)).connect(MIDDLE, historyConfig=ANNOUNCED)
+    caller.run(5)
+    caller.say(clientContent={"turnComplete": True})
+    caller.run(3)
+    assert (closed(caller), caller.words) == ("open", "")
+    caller.speak(speech(500) + silence(600))
+    caller.run(3)
+    assert caller.words
+
+
 def resume_harshly(model: str, *, announced: bool = False, **service: Any) -> Caller:
     caller = Caller(SimulatedGemini(behaviour=HARSH, **service))
     caller.connect(model, historyConfig=ANNOUNCED if announced else None)

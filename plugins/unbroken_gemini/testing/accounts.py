@@ -61,11 +61,10 @@ def report_of(
         upto: up to which position; None: up to the last that ever came.
         replies: how many replies were finished.
     """
-    # the newest one is not the last that connected: a connection may lie ready for long before it is set up
-    contexts = [link.dialogue.context for link in links if link.dialogue is not None]
-    context = max(contexts, key=lambda context: context.number, default=None)
+    # the newest one is not the last that connected: a connection may lie ready for long before or after it is set up
+    newest = max((link for link in links if link.live), key=lambda it: (not it.waits, it.talks_from), default=None)
+    context = newest.dialogue.context if newest is not None and newest.dialogue is not None else _nothing()
     end = caller.end if upto is None else upto
-    context = context or _nothing()
     spoken = (caller.speech if speech is None else speech).within(0, end)
     heard = context.ledger.heard.within(0, end)
     told = context.told.within(0, end) - heard

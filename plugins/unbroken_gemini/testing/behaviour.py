@@ -33,7 +33,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
         burst_allowance: seconds of audio that may come on top.
         tool_grace: after a tool call, input that was under way is still taken where the model takes none during calls.
         strict_content: models that take text as realtime input close with 1007 on client content once realtime input has
-            begun, on any client content after a resume, and on history that ``historyConfig`` did not announce.
+            begun, on any client content after a resume, and on history that ``historyConfig`` did not announce or that has
+            been told already. When it comes after the setup does not matter.
         forgets_history: what a fresh session was told by client content is not in its handles.
         replays_transcription: a resumed session repeats the last transcription of its checkpoint.
         lost_calls_eat_input: where the model's row says "error_first", a call that was pending when the connection ended

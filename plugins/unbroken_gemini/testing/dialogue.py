@@ -123,6 +123,11 @@ class Dialogue:
         history = setup.history_config
         self._seeding = history is not None and bool(history.initial_history_in_client_content)
 
+    @property
+    def seeding(self) -> bool:
+        """The setup announced a history, which has not been told: nothing else was, either."""
+        return self._seeding
+
     # -- What the user does -----------------------------------------------------------------------------------------------
 
     def realtime(self, given: wire.RealtimeInput, *, message: int, now: float) -> Close | None:

@@ -41,6 +41,7 @@ class GeminiLink(SimulatedLink):
 
     Attributes:
         dialogue: the conversation; None: it has not been set up.
+        talks_from: when it was set up, or when the client first said more than the setup.
         open_until: the service holds the socket open until then; None: it is open.
         silent: the path is dead, and the service does not know.
     """
@@ -53,6 +54,7 @@ class GeminiLink(SimulatedLink):
         self.client = client
         self.began = now
         self.dialogue: Dialogue | None = None
+        self.talks_from = now
         self.open_until: float | None = None
         self.silent = False
         self._service = service
@@ -92,6 +94,11 @@ class GeminiLink(SimulatedLink):
     def deadline(self) -> float | None:
         """When `advance` wants to be called."""
         return self._agenda.deadline
+
+    @property
+    def waits(self) -> bool:
+        """Its setup announced a history, which has not been told. Where none can be announced a spare does not show."""
+        return self.dialogue is not None and self.dialogue.seeding
 
     @property
     def pong_time(self) -> float:
@@ -192,6 +199,8 @@ class GeminiLink(SimulatedLink):
         """Takes a message from the client."""
         if self._stage == "over":
             return
+        if self._messages == 1:
+            self.talks_from = now
         refused = self._take(data, self._messages, now)
         self._messages += 1
         if refused is not None:
@@ -237,8 +246,7 @@ class GeminiLink(SimulatedLink):
         dialogue = self.dialogue
         if dialogue is None or dialogue.row.text != "realtime" or not self._service.behaviour.strict_content:
             return None
-        announced = self._setup.history_config is not None
-        return refusals.BAD_ARGUMENT if self._resumed or self._realtime or not announced else None
+        return refusals.BAD_ARGUMENT if self._resumed or self._realtime or not dialogue.seeding else None
 
     def _is_burst(self, blob: wire.Blob, now: float) -> bool:
         """Says whether media comes too fast after a resume (yagudaev/voiceclaw#66, #397)."""
@@ -309,6 +317,7 @@ class GeminiLink(SimulatedLink):
 
     def _go_live(self, row: GeminiRow, context: Context, now: float) -> None:
         self._stage = "live"
+        self.talks_from = now
         self.dialogue = Dialogue(
             self._service,
             link=self.number,

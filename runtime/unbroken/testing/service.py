@@ -143,8 +143,8 @@ class SimulatedService:
         return self.latency.seconds + self.random.uniform(0.0, self.latency.jitter)
 
     def is_newest(self, visit: Visit) -> bool:
-        """Says whether no younger connection is open; one on which nothing was sent lies ready at most."""
-        used = [other for other in self._open if other.messages] or self._open
+        """Says whether no younger connection is open; one that lies ready, dialled or set up, does not count."""
+        used = [other for other in self._open if other.messages and not other.waits] or self._open
         return not used or used[-1] is visit
 
     def strike_all(self, fault: Fault) -> None:

@@ -79,6 +79,11 @@ class SimulatedLink(ABC):
         """When `advance` wants to be called though nothing came; None: not by itself."""
 
     @property
+    def waits(self) -> bool:
+        """It was set up ahead of need, as far as can be seen: nobody's conversation is carried on it."""
+        return False
+
+    @property
     def pong_time(self) -> float:
         """Seconds until the next ping is answered."""
         return 0.0

@@ -89,6 +89,11 @@ class Visit:
         return f"<Visit {self.number} {'over' if self._over else '+'.join(self.stages) or 'open'}, {self.messages} messages>"
 
     @property
+    def waits(self) -> bool:
+        """It is set up, and lies ready for a conversation."""
+        return self.link is not None and self.link.waits
+
+    @property
     def stages(self) -> Collection[Stage]:
         """All that it is at; empty: the WebSocket is open and no setup has come."""
         return self.link.stages if self.link is not None and self._socket is not None else (self._stage,)

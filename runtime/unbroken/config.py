@@ -14,7 +14,7 @@ __all__ = ["CutReply", "Deadlines", "Route", "Secret", "Settings", "Spare", "Tar
 CutReply: TypeAlias = Literal["continue", "again", "leave"]
 """What becomes of a reply that an outage has cut; see `Settings.on_cut_reply`."""
 
-Spare: TypeAlias = Literal["auto", "always", "never"]
+Spare: TypeAlias = Literal["auto", "ready", "always", "never"]
 """When a connection is opened ahead of need; see `Settings.spare`."""
 
 
@@ -234,7 +234,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         event_bound: bytes of events waiting for the application; beyond it the link's reading pauses.
         consumer_patience: seconds of such a pause before the session escalates.
         spare: whether a connection is opened ahead of need (TCP, TLS and upgrade done, nothing sent), on which the next link
-            is set up: "auto" where the present link is suspected or near its end; "always"; "never". See docs/spares.md.
+            is set up: "auto" where the present link is suspected or near its end; "always"; "never"; "ready" is "auto",
+            and a session waits, set up, at the target where a failover would lead. docs/spares.md says what that costs.
         spare_age: seconds after which an unused spare is closed, and opened anew where it is still wanted.
         empty_turns: turns in a row that the model may end without anything in them, before the link counts as hung; a model
             that may choose to be silent is not counted (`unbroken.abc.Profile.may_be_silent`).

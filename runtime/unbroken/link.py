@@ -10,6 +10,7 @@ import anyio
 import msgspec
 
 from unbroken.abc import Connection, Provider, Socket, Transport, TransportStep
+from unbroken.ahead import Dialled, SetUp
 from unbroken.core.crossing import Crossing
 from unbroken.core.health import Sample
 from unbroken.core.redaction import secrets_of, without
@@ -17,7 +18,6 @@ from unbroken.decisions import Cause, Closure, Ending, Facts, Phase
 from unbroken.errors import ConfigError, LinkError, SocketEnded, WireError
 from unbroken.events import Steps
 from unbroken.messages import LinkDown, LinkStep, LinkUp
-from unbroken.spare import Dialled
 from unbroken.wire import ProviderFault, SetupDone, WireEvent
 
 __all__ = ["Link", "LinkMessage", "Receiver"]
@@ -64,7 +64,7 @@ class Link:
         post: where its messages go; never waits.
         receiver: who takes what it receives.
         refresh: ask the provider for a new credential.
-        spare: a connection that is open already; None: it has to be dialled.
+        spare: a connection that is open already, or set up besides; None: it has to be dialled.
     """
 
     def __init__(
@@ -334,19 +334,34 @@ class Link:
 
     async def _set_up_on_spare(self) -> Ending | None:
         """Sets the link up on its spare. Where that was closed while it lay idle, which shows only now, the phase is "dial"
-        again and the link is dialled; what the peer says with a close code or a message is meant for the setup."""
+        again and the link is dialled; what the peer says with a close code or a message is meant for the setup. A spare that
+        is set up already takes the link at once."""
         assert self._spare is not None
         await self._spare.released.wait()
         socket, heard_at = self._spare.socket, self._spare.socket.last_received
+        set_up = self._spare.set_up
+        if set_up is not None and socket.ending is None:
+            self._go_on(set_up)
+            return None
         try:
-            return await self._set_up(socket)
+            if set_up is None:
+                return await self._set_up(socket)
+            await socket.receive()  # raises how it ended, a moment before it was needed
         except SocketEnded as ended:
-            said = ended.ending.code is not None or socket.last_received > heard_at
+            said = set_up is None and (ended.ending.code is not None or socket.last_received > heard_at)
             if said or self._ending is not None or self._closing is not None:
                 raise
         self._spare = self._socket = None
         self._step("dial")
         return None
+
+    def _go_on(self, set_up: SetUp) -> None:
+        """Takes over what was set up ahead: it is up at once."""
+        self._step("setup")
+        self.index = 1
+        self._connection = set_up.connection
+        self._early = set_up.told(anyio.current_time())
+        self._up(age=anyio.current_time() - set_up.at)
 
     async def _set_up(self, socket: Socket) -> Ending | None:
         """Sends the setup, and waits until it is accepted; returns the end where it is refused in a message."""
@@ -396,7 +411,7 @@ class Link:
     def _mark(self, name: str) -> None:
         self._marks.append((name, anyio.current_time()))
 
-    def _up(self) -> None:
+    def _up(self, *, age: float = 0.0) -> None:
         self.phase = "live"
         self._mark("live")
         for message in self.connection.opening(self.crossing.history):
@@ -407,8 +422,8 @@ class Link:
         round_trips = [took[step] / 1000 for step in ("dial_ms", "tls_ms", "upgrade_ms") if step in took]
         if self._spare is not None:
             round_trips = [self._spare.round_trip]
-        up = LinkUp(link=self.number, steps=Steps(**took), round_trip=min(round_trips), spare=self._spare is not None)
-        self._post(up)
+        spare = self._spare is not None
+        self._post(LinkUp(link=self.number, steps=Steps(**took), round_trip=min(round_trips), spare=spare, age=age))
 
 
 def _reason(error: Exception) -> str:

@@ -65,12 +65,14 @@ class LinkUp(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         steps: how long the steps took.
         round_trip: seconds; the shortest of the dial, TLS and upgrade steps, an upper bound for the path's round trip.
         spare: it was set up on a spare, whose dial, TLS and upgrade are not among the steps.
+        age: seconds for which it had been set up when it became the session's link.
     """
 
     link: int
     steps: Steps
     round_trip: float
     spare: bool = False
+    age: float = 0.0
 
 
 class LinkDown(msgspec.Struct, frozen=True, kw_only=True, tag=True):

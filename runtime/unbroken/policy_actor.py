@@ -153,6 +153,23 @@ class PolicyActor(Actor[AskPolicy]):
         if taken is False and decided.permit is not None:
             self._fleet.give_back(decided.permit, now=decided.situation.now)
 
+    def note(self, session: str, closure: Closure, situation: Situation) -> Fault:
+        """Tells the fleet how a session's spare ended that was set up. No decision follows: it is no outage.
+
+        Args:
+            session: its name.
+            closure: how the spare ended.
+            situation: of the session, with the spare's target as the current one.
+
+        Returns:
+            What the end meant.
+        """
+        enrolled = self._enrolled.get(session) or _Enrolled(policy=_DEFAULT, rules=())
+        told = self._fleet.told(closure, situation)
+        fault = classify(told, enrolled.rules_of(situation.current))
+        self._note(fault, told, situation)
+        return fault
+
     def decide_now(self, question: AskPolicy) -> Decided:
         """Takes the built-in decision, for a session whose question was refused or not answered in time.
 

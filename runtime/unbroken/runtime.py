@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import os
@@ -159,7 +160,6 @@ class Runtime:
         name = self._named(name)
         providers = Providers.of(name, route, config=config)
         settings = settings if settings is not None else Settings()
-        said = turns_of("history", history)
         rows = registry.rules(rules)
         chosen = registry.policy(policy) if policy is not None else DefaultPolicy()
         outlet = Outlet(settings.event_bound)
@@ -178,13 +178,14 @@ class Runtime:
             fleet=self.fleet,
             ask=self._ask,
             decide=self._policy.decide_now,
+            note=functools.partial(self._policy.note, name),
             random=self._random,
             outlet=outlet,
             recording=recording,
             given_up=lambda: self._keep(recording),
             watch=self._watchdog.watch,
         )
-        supervisor.pipe.conversation.recall(said)
+        supervisor.pipe.conversation.recall(turns_of("history", history))
         supervisor.pipe.continuity.summary = GuardedSummary(name, summary) if summary is not None else None
         session = Session(name, supervisor=supervisor, outlet=outlet, providers=providers)
         self._policy.enroll(

@@ -1,7 +1,7 @@
 """Spares: connections that are open ahead of need, TCP, TLS and upgrade done and nothing sent.
 
 A link that is set up on one costs a single round trip. No spare is ever an outage: what goes wrong with one is its own
-affair.
+affair. One that is set up besides, at the target of a failover, is kept by `unbroken.ready`.
 """
 
 from __future__ import annotations
@@ -9,39 +9,23 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 
 import anyio
 import anyio.abc
 import msgspec
 
-from unbroken.abc import Provider, Socket, Transport, TransportStep
-from unbroken.config import Secret, Settings
+from unbroken.abc import Provider, Socket, Transport
+from unbroken.ahead import Dialled, dial
+from unbroken.config import Settings
 from unbroken.core.fleet import Fleet
-from unbroken.core.redaction import secrets_of
-from unbroken.core.spares import Upkeep
-from unbroken.decisions import Ending, TargetState
+from unbroken.core.spares import Upkeep, other_target
+from unbroken.decisions import Closure, Ending, Fault, Situation, TargetState
 from unbroken.errors import ConfigError, DialFailed, SocketEnded
+from unbroken.ready import Ready
 
-__all__ = ["Dialled", "Spares"]
+__all__ = ["Spares"]
 
 logger = logging.getLogger("unbroken")
-
-
-class Dialled(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """An open connection on which nothing was sent.
-
-    Attributes:
-        socket: the WebSocket. Its own tasks run elsewhere and end with it: who takes it has to end it.
-        round_trip: seconds; the shortest of its dial, TLS and upgrade steps, an upper bound for the path's round trip.
-        released: set when nobody else reads the socket any more.
-        secrets: what its request held that must not be shown where the peer quotes it.
-    """
-
-    socket: Socket
-    round_trip: float
-    released: anyio.Event
-    secrets: tuple[Secret, ...] = ()
 
 
 class _Spare:
@@ -118,7 +102,7 @@ async def _read(socket: Socket) -> None:
 
 
 class Spares:
-    """The spares of one session, at most one for each target.
+    """The spares of one session: at most one that is dialled for each target, and one that is set up at another target.
 
     Args:
         name: the session's name.
@@ -129,6 +113,8 @@ class Spares:
         fleet: whose ceilings hold for spares too, which leave half of them to links.
         random: gives numbers from 0 to 1, 1 excluded.
         settled: called when a spare that was asked for is open, or was not to be had.
+        situation: says where the session stands.
+        note: takes in what the end of a spare that was set up says of its target (`unbroken.ready`).
     """
 
     def __init__(
@@ -142,6 +128,8 @@ class Spares:
         fleet: Fleet,
         random: Callable[[], float],
         settled: Callable[[], object],
+        situation: Callable[[float], Situation],
+        note: Callable[[Closure, Situation], Fault],
     ) -> None:
         self._name = name
         self._targets = tuple(targets)
@@ -151,6 +139,20 @@ class Spares:
         self._fleet = fleet
         self._random = random
         self._settled = settled
+        self._situation = situation
+        self.ready = Ready(
+            name,
+            targets=targets,
+            providers=providers,
+            transport=transport,
+            settings=settings,
+            fleet=fleet,
+            random=random,
+            situation=situation,
+            note=note,
+        )
+        """What is set up at another target, where the settings ask for that."""
+        self._keeping = False
         self._tasks: anyio.abc.TaskGroup | None = None
         self._upkeep: dict[int, Upkeep] = {}
         self._spares: dict[int, _Spare] = {}
@@ -182,10 +184,24 @@ class Spares:
             targets: the route as a policy sees it.
             providers: of the targets, in the same order.
         """
+        self.ready.configured(targets, providers)
         others = [index for index in self._spares if providers[index] is not self._providers[index]]
         self._targets, self._providers = tuple(targets), tuple(providers)
         for index in others:
             self._spares.pop(index).let_go()
+
+    def up(self) -> None:
+        """A link is up. From the first one on, a session is kept ready at the target of a failover, where that is wanted."""
+        if self._tasks is not None and self._settings.spare == "ready" and len(self._targets) > 1 and not self._keeping:
+            self._keeping = True
+            self._tasks.start_soon(self.ready.run, self._tasks, name=f"{self._name} ready")
+
+    def want_other(self) -> None:
+        """The present target is dialled: has a spare open where a failover would lead, if one is near and none is ready."""
+        if len(self._targets) > 1:
+            other = other_target(self._situation(anyio.current_time()))
+            if other is not None and not self.ready.at(other):
+                self.want(other, while_up=False)
 
     def want(self, target: int, *, while_up: bool) -> None:
         """Has a spare open, soon and for a while; never waits. It is settled at once where there is one or can be none.
@@ -212,30 +228,35 @@ class Spares:
     def ask(self) -> None:
         """Asks every open spare for a sign of life, since the link's own path is in question."""
         self._asked_at = anyio.current_time()
+        self.ready.ask()
         for spare in self._spares.values():
             if spare.dialled is not None:
                 spare.dialled.socket.ping()
 
-    def take(self, target: int, *, path_died_at: float) -> Dialled | None:
+    def take(self, target: int, *, fresh: bool, path_died_at: float) -> Dialled | None:
         """Takes the spare to a target for the next link. Those that were kept for the link before are let go.
 
         Args:
             target: an index into the route.
+            fresh: the link begins a fresh session, so that one which is set up already will do.
             path_died_at: see `unbroken.core.spares.path_died_at`. Where it may have died, a spare that has shown no life
                 since then, and since it was last asked for it, is not trusted.
 
         Returns:
             The open connection; None: there is none, so the link is dialled.
         """
+        since = max(path_died_at, self._asked_at) if path_died_at > -math.inf else -math.inf
+        ready = self.ready.take(target, since=since if fresh else math.inf)
         spare = self._spares.pop(target, None)
         for index, upkeep in self._upkeep.items():
             if index == target or upkeep.for_ever:
                 upkeep.drop()
                 if index in self._spares:
                     self._spares.pop(index).let_go()
-        if spare is None:
-            return None
-        since = max(path_died_at, self._asked_at) if path_died_at > -math.inf else -math.inf
+        if spare is None or ready is not None:
+            if spare is not None:
+                spare.let_go()
+            return ready
         if spare.dialled is not None and spare.dialled.socket.last_received < since:
             spare.let_go()
             return None
@@ -268,7 +289,7 @@ class Spares:
         ending: Ending | None = None
         if permit is not None:
             try:
-                dialled = await self._dial(index, tasks)
+                dialled = await dial(self._providers[index], self._transport, bounds=self._settings.deadlines, tasks=tasks)
             except ConfigError:
                 ending = Ending(cause="credential", reason="there is none", sent_by_us=True)
             except DialFailed as failed:
@@ -277,6 +298,7 @@ class Spares:
                 ending = Ending(cause="dial_deadline", sent_by_us=True)
             else:
                 if dialled is None:
+                    self._forbidden.add(index)
                     spare.upkeep.drop()
                 return dialled
             finally:
@@ -289,25 +311,3 @@ class Spares:
                 msgspec.structs.replace(ending, reason="").describe(),  # its words may quote a key
             )
         return None
-
-    async def _dial(self, index: int, tasks: anyio.abc.TaskGroup) -> Dialled | None:
-        bounds = self._settings.deadlines
-        with anyio.fail_after(bounds.credential + bounds.dial + bounds.tls + bounds.upgrade):
-            endpoint = await self._providers[index].endpoint()
-            if endpoint.single_use:
-                self._forbidden.add(index)
-                return None
-            marks = [anyio.current_time()]
-
-            def on_step(step: TransportStep) -> None:
-                marks.append(anyio.current_time())
-
-            socket = await self._transport.open(endpoint, tasks=tasks, on_step=on_step)
-            marks.append(anyio.current_time())
-        round_trip = min(after - at for at, after in pairwise(marks))
-        return Dialled(
-            socket=socket,
-            round_trip=round_trip,
-            released=anyio.Event(),
-            secrets=secrets_of(endpoint.url, endpoint.headers),
-        )

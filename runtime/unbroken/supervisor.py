@@ -18,8 +18,8 @@ from unbroken.core.first import first_target
 from unbroken.core.fleet import Fleet
 from unbroken.core.machine import LIVE, Command, Input, Machine, State
 from unbroken.core.outage import Outages, detected, ended_for, recovered, told
-from unbroken.core.spares import other_target, path_died_at
-from unbroken.decisions import Cause, Closure, Decision, Escalate, FailOver, Finish, Retry, Situation
+from unbroken.core.spares import path_died_at
+from unbroken.decisions import Cause, Closure, Decision, Escalate, FailOver, Fault, Finish, Retry, Situation
 from unbroken.events import Connected, Waiting
 from unbroken.link import Link, LinkMessage
 from unbroken.messages import (
@@ -63,6 +63,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         fleet: the state shared by the runtime's sessions.
         ask: takes a question to the policy actor; false where it cannot take it.
         decide: the built-in decision, taken here where the policy actor is late.
+        note: takes in how a spare ended that was set up.
         random: the source of randomness for decisions.
         outlet: where the application's events go.
         recording: what enters the machine, and what is decided, is kept there.
@@ -80,6 +81,7 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         fleet: Fleet,
         ask: Callable[[AskPolicy], bool],
         decide: Callable[[AskPolicy], Decided],
+        note: Callable[[Closure, Situation], Fault],
         random: Callable[[], float],
         outlet: Outlet,
         recording: Recording,
@@ -107,14 +109,8 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         self._given_up = given_up
         self._watch = watch
         self._judged: Judged | None = None
-        self.pipe = AudioPipe(
-            name,
-            profile=providers.each[0].profile,
-            settings=settings,
-            outlet=outlet,
-            post=self.take,
-            find=self._find,
-        )
+        first = providers.each[0].profile
+        self.pipe = AudioPipe(name, profile=first, settings=settings, outlet=outlet, post=self.take, find=self._find)
         self.spares = Spares(
             name,
             targets=providers.states,
@@ -124,6 +120,8 @@ class SessionSupervisor(Actor[SupervisorMessage]):
             fleet=fleet,
             random=random,
             settled=lambda: self.take(SpareSettled()),
+            situation=self._situation,
+            note=note,
         )
         self._tasks: anyio.abc.TaskGroup | None = None
         self._number = 0
@@ -210,9 +208,10 @@ class SessionSupervisor(Actor[SupervisorMessage]):
                         self._fleet.came_up(self._permit)
                         self._permit = None
                     self._feed(Input.UP, now)
+                    self.spares.up()
                     profile = self._providers[self.target].profile
                     if profile.lifetime is not None and profile.resumption:
-                        self.machine.announce(profile.lifetime, now, firm=False)
+                        self.machine.announce(max(0.0, profile.lifetime - message.age), now, firm=False)
                     self._leave(now)
             case LinkDown():
                 if self._is_current(message.link):
@@ -314,13 +313,8 @@ class SessionSupervisor(Actor[SupervisorMessage]):
 
     def _question(self, now: float) -> AskPolicy:
         self._asks += 1
-        return AskPolicy(
-            session=self.name,
-            ask_id=self._asks,
-            closure=self._closure,
-            situation=self._situation(now),
-            advice=self._providers[self.target].advice,
-        )
+        advice, situation = self._providers[self.target].advice, self._situation(now)
+        return AskPolicy(session=self.name, ask_id=self._asks, closure=self._closure, situation=situation, advice=advice)
 
     def _situation(self, now: float) -> Situation:
         return self.outages.situation(
@@ -383,12 +377,12 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         asked = self._permit.not_before
         if asked <= now:
             self._permit = self._fleet.begin(self._permit, now)
-        begin = self._permit.not_before
-        if begin <= now:
+        begin, decision = self._permit.not_before, self._decision
+        decided = self._decided_at + decision.after if isinstance(decision, Retry | FailOver) else now
+        if begin <= now or (decided <= now and self.spares.ready.at(self.target)):  # nothing is dialled: nobody queues
             self._feed(Input.OPEN if self.machine.state is State.NEW else Input.GO, now)
             return
-        decision = self._decision
-        as_decided = isinstance(decision, Retry | FailOver) and asked > now and begin <= self._decided_at + decision.after
+        as_decided = asked > now and begin <= decided
         self._wait(begin, decision.because if as_decided else self._permit.because, now)
 
     def _wait(self, begin: float, because: str, now: float) -> None:
@@ -464,9 +458,8 @@ class SessionSupervisor(Actor[SupervisorMessage]):
         crossing = self.pipe.continuity.cross(carry, target=target, now=anyio.current_time(), window=window)
         if crossing.carry != "handle":
             self.outages.handle_dropped()
-        spare = self.spares.take(self.target, path_died_at=self._path_died_at)
-        if len(self._targets) > 1 and (other := other_target(self._situation(anyio.current_time()))) is not None:
-            self.spares.want(other, while_up=False)
+        spare = self.spares.take(self.target, fresh=crossing.handle is None, path_died_at=self._path_died_at)
+        self.spares.want_other()
         self._number += 1
         self._healthy, self._within = False, math.inf
         self.outages.dialled()

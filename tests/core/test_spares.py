@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from unbroken.core.fleet import Fleet
-from unbroken.core.spares import Upkeep, other_target, path_died_at
+from unbroken.core.spares import Upkeep, next_target, other_target, path_died_at, ready_age, upkeep_of_ready
 from unbroken.decisions import Closure, Ending, Fault, Situation, TargetState
 
 
@@ -150,6 +150,48 @@ def test_another_target_is_worth_a_spare_where_a_failover_is_near() -> None:
 def test_the_other_target_is_the_one_that_a_failover_would_take() -> None:
     assert other_target(situation(target(0, tried=2), target(1, tried=1), target(2))) == 2
     assert other_target(situation(target(0, tried=2), target(1, ruled_out="x"), target(2, unfit="y"))) is None
+
+
+@pytest.mark.parametrize(
+    ("others", "chosen"),
+    [
+        ([target(1), target(2)], 1),
+        ([target(1, tried=1), target(2)], 2),
+        ([target(1, ruled_out="x"), target(2, unfit="y")], None),
+        ([target(1, breaker="open"), target(2, breaker="half-open")], None),
+        ([target(1, usable_after=10.1), target(2, usable_after=10.0)], 2),
+        ([target(1, quota_group="q0"), target(2)], 2),
+        ([target(1, context_tokens=500), target(2, context_tokens=501)], 2),
+    ],
+)
+def test_a_spare_is_set_up_where_a_failover_would_lead(others: list[TargetState], chosen: int | None) -> None:
+    asked = msgspec.structs.replace(situation(target(0), *others), now=10.0, history_tokens=500)
+    assert next_target(asked) == chosen
+
+
+@pytest.mark.parametrize(("lifetime", "age"), [(None, 300.0), (3600.0, 300.0), (120.0, 60.0)])
+def test_a_spare_that_is_set_up_leaves_half_of_its_life_to_the_call(lifetime: float | None, age: float) -> None:
+    assert ready_age(lifetime) == age
+
+
+def test_where_waiting_sessions_are_dropped_they_are_set_up_more_and_more_rarely() -> None:
+    upkeep, now, waits = upkeep_of_ready(300.0), 0.0, list[float]()
+    upkeep.want(now, until=math.inf)
+    for _ in range(10):
+        now += 50.0
+        upkeep.unused(now, opened_at=now - 50.0)
+        waits.append(upkeep.dial_at - now)
+        now = upkeep.dial_at
+    assert waits == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 300.0]
+    upkeep.unused(now + 300.0, opened_at=now)
+    assert upkeep.dial_at == now + 300.0, "one that grew old is followed at once"
+
+
+def test_what_is_refused_for_good_is_left_alone_for_a_while() -> None:
+    upkeep = upkeep_of_ready(300.0)
+    upkeep.refused(5.0, retry_after=None)
+    upkeep.want(6.0, until=math.inf)
+    assert upkeep.dial_at == 65.0
 
 
 # -- the fleet ------------------------------------------------------------------------------------------------------------

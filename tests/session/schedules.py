@@ -156,7 +156,7 @@ def schedule_of(seed: int) -> Schedule:
     return Schedule(
         seed=seed,
         harsh=seed % 2 == 1,
-        spare=dice.choice(("never", "never", "auto", "always")),
+        spare=dice.choice(("never", "ready", "auto", "always")),
         seconds=seconds,
         models=tuple(models),
         faults=tuple(faults),
@@ -317,13 +317,14 @@ def _acknowledged(events: list[Event]) -> dict[int, int]:
 def connection_of_the_moment(simulator: SimulatedGemini) -> int:
     """Returns the service's number of the connection that was set up and ended last, or has not: it carries the session.
 
-    The service counts spares among its connections, so that these numbers are not those of the session's links.
+    The service counts spares among its connections, so that these numbers are not those of the session's links; of those
+    that are set up one was told nothing.
     """
     return max((link for link in simulator.links if link.live), key=_ended).number
 
 
-def _ended(link: GeminiLink) -> tuple[float, int]:
-    return math.inf if link.ended_at is None else link.ended_at, link.number
+def _ended(link: GeminiLink) -> tuple[float, bool, int]:
+    return math.inf if link.ended_at is None else link.ended_at, not link.waits, link.number
 
 
 def _out_of_order(link: LinkReport) -> int:

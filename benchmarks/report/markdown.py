@@ -82,19 +82,22 @@ def _tally(view: View) -> Iterator[str]:
 
 
 def _cells(view: View) -> Iterator[str]:
-    if not view.results.scenarios:
+    if not view.results.scenarios or not view.contenders:
         return
     yield (
         f"Each cell: what became of {view.calls_per_cell} (how many, where they differ); after how long the user's audio was"
         " taken again, median / 95th percentile (n where it is another); speech lost, median; the reply that was struck."
     )
+    if view.missing:
+        yield ""
+        yield f"Not run at all, for the reasons above: {', '.join(_plain(label(one)) for one in view.missing)}."
     for group, rows in view.groups.items():
         yield ""
         yield f"**{_plain(GROUPS.get(group, group))}**"
         yield ""
-        yield from _heads("scenario", *(label(one) for one in view.results.contenders))
+        yield from _heads("scenario", *(label(one) for one in view.contenders))
         for row in rows:
-            held = ("not run (see above)" if one.missing else _cell(view.cell(one, row)) for one in view.results.contenders)
+            held = (_cell(view.cell(one, row)) for one in view.contenders)
             yield f"| `{row.name}`: {_plain(row.what)} | {' | '.join(held)} |"
 
 
@@ -108,7 +111,7 @@ def _cell(cell: Cell) -> str:
     back, lost = cell.spread("reconnect"), cell.spread("lost")
     if back is not None:
         n = "" if back.n == len(cell.calls) else f" (n {back.n})"
-        parts.append(f"{milliseconds(back.p50)} / {milliseconds(back.p95)}{n}")
+        parts.append(milliseconds(back.p50) + (n if back.p50 == back.p95 else f" / {milliseconds(back.p95)}{n}"))
     elif cell.never:
         parts.append("never heard again")
     if lost is not None and lost.p50:

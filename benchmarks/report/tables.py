@@ -8,6 +8,7 @@ from html import escape
 from benchmarks.report.view import Cell, View
 from benchmarks.report.words import GROUPS, NOTHING, REPLIES, SIGNS, figure, label, milliseconds
 from benchmarks.results import Cost, Scenario
+from benchmarks.suite.summary import Spread
 
 __all__ = ["behind", "contenders", "costs", "matrix", "scenarios"]
 
@@ -43,6 +44,9 @@ def matrix(view: View) -> Iterator[str]:
             yield f'<td class="what">{escape(row.what)}</td></tr>'
         yield "</tbody>"
     yield "</table></div>"
+    if view.missing:
+        names = escape(", ".join(label(one) for one in view.missing))
+        yield f'<p class="note">Not run at all: {names}. <a href="#contenders">Contenders</a> says why.</p>'
 
 
 def _square(cell: Cell) -> str:
@@ -135,7 +139,7 @@ def _values(cell: Cell) -> Iterator[str]:
         yield f'<td class="n" data-value="">{"never" if cell.never else NOTHING}</td><td></td><td></td>'
     else:
         n = "" if back.n == len(calls) else f" (n {back.n})"
-        yield f'<td class="n" data-value="{back.p50}">{milliseconds(back.p50)} · {milliseconds(back.p95)}{n}</td>'
+        yield f'<td class="n" data-value="{back.p50}">{_both(back)}{n}</td>'
         yield f'<td class="n" data-value="{back.p99}">{milliseconds(back.p99)}</td>'
         yield f'<td class="n" data-value="{back.most}">{milliseconds(back.most)}</td>'
     for measure in ("lost", "told", "repeated", "late", "silence"):
@@ -143,8 +147,7 @@ def _values(cell: Cell) -> Iterator[str]:
         if found is None:
             yield f'<td class="n" data-value="">{NOTHING}</td>'
         else:
-            both = milliseconds(found.p50) + ("" if found.p50 == found.p95 else f" · {milliseconds(found.p95)}")
-            yield f'<td class="n" data-value="{found.p50}">{both}</td>'
+            yield f'<td class="n" data-value="{found.p50}">{_both(found)}</td>'
     yield f"<td>{REPLIES[cell.reply]}</td>"
     yield f"<td>{sum(c.replies_heard for c in calls)} of {sum(c.replies_owed for c in calls)}</td>"
     owed = sum(call.tool_owed for call in calls)
@@ -154,6 +157,10 @@ def _values(cell: Cell) -> Iterator[str]:
     yield f'<td class="n">{figure(sum(call.attempts for call in calls) / len(calls))}</td>'
     raised = next((call.raised for call in calls if call.raised), "")
     yield f'<td class="long">{escape(raised)}</td>'
+
+
+def _both(found: Spread) -> str:
+    return milliseconds(found.p50) + ("" if found.p50 == found.p95 else f" · {milliseconds(found.p95)}")
 
 
 def contenders(view: View) -> Iterator[str]:

@@ -47,6 +47,7 @@ REPLIES: Final[dict[Reply, str]] = {
 """What became of the reply that the fault struck, from the best to the worst."""
 
 GROUPS: Final = {
+    "nothing": "Nothing happens",
     "closes": "The service closes",
     "path": "The path breaks",
     "announced": "The end is announced",

@@ -174,11 +174,12 @@ def test_every_table_of_markdown_has_as_many_cells_as_heads(shape: str) -> None:
 
 def test_a_cell_of_markdown_says_what_became_of_its_calls() -> None:
     rows = {line.split("`")[1]: line for line in markdown(SHAPES["whole"]).splitlines() if line.startswith("| `")}
-    _, ours, peer, absent = rows["closed"].removesuffix(" |").split(" | ")
-    assert ours == "kept; 23.5 ms / 23.5 ms; reply carried on; 1 doubtful"
-    assert peer == "**kept 1, ended 1**; 11\xa0000 s / 11\xa0000 s (n 1); 2 s lost; reply cut"
-    assert absent.startswith("not run")
+    _, ours, peer = rows["closed"].removesuffix(" |").split(" | ")
+    assert ours == "kept; 23.5 ms; reply carried on; 1 doubtful"
+    assert peer == "**kept 1, ended 1**; 11\xa0000 s (n 1); 2 s lost; reply cut"
     assert "cannot: it knows one &lt;model>" in rows["second"]
+    assert "Not run at all, for the reasons above: absent." in markdown(SHAPES["whole"])
+    assert '**not run**: pip says &lt;script>alert("x")' in markdown(SHAPES["whole"])
 
 
 def test_costs_of_markdown_stand_beside_the_floor_and_their_goal() -> None:

@@ -144,7 +144,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         attempts: connections that were begun after the fault.
         attempts_per_second: the most of them within one second.
         raised: what the contender raised, or its last words; "": nothing.
-        lag: the longest that the contender's loop was late, where it can tell; a large one makes the call doubtful.
+        lag: the longest that the contender's loop was late, or the services'; a large one makes the call doubtful.
     """
 
     contender: str

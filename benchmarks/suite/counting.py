@@ -42,7 +42,7 @@ def count(row: Row, evidence: Evidence, *, contender: str, settings: str, seed: 
     outage = outage_of(row, evidence)
     made, densest = (0, 0) if outage is None else attempts(outage, evidence.connections)
     found: Sequence[Anatomy | None] = [None] * row.sessions if outage is None else anatomies(row, evidence, outage)
-    lag = next((told.lag for told in evidence.told if told.what == "done"), None)
+    lag = max([evidence.lag, *(told.lag for told in evidence.told if told.lag is not None)])
     calls: list[Call] = []
     for session in range(row.sessions):
         told = [one for one in evidence.told if one.session == session]
@@ -72,7 +72,7 @@ def count(row: Row, evidence: Evidence, *, contender: str, settings: str, seed: 
                 attempts=-(-made // row.sessions),
                 attempts_per_second=densest,
                 raised=_raised(evidence, told),
-                lag=None if lag is None else 1000 * lag,
+                lag=1000 * lag,
             )
         )
     return calls

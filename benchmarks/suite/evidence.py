@@ -76,6 +76,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
         told: the contender's events.
         heard: what each caller heard, by the number of its session.
         finished: the process came to its end; False: it died, or had to be killed.
+        lag: the longest that the loop of the services was late, in seconds.
         last_words: of its standard error.
         connections: all, in the order in which they began.
         struck: the faults, in order.
@@ -87,6 +88,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     told: Sequence[Told]
     heard: Mapping[int, Heard]
     finished: bool
+    lag: float
     last_words: str
     connections: Sequence[Connection]
     struck: Sequence[Struck]

@@ -29,6 +29,7 @@ __all__ = ["Player", "play"]
 
 _READY = 30.0  # seconds for clients
 _AHEAD = 0.3  # seconds between the word to go and the call's begin
+_LAG_STEP = 0.02
 _GRACE = 10.0  # seconds that a contender has to close
 
 
@@ -113,6 +114,8 @@ async def _perform(actor: Actor, row: Row, made: World, *, folder: Path) -> Evid
     clock = asyncio.get_running_loop().time
     began = clock() + _AHEAD
     striking = asyncio.create_task(made.strike(row, began=began))
+    lag = _Lag()
+    watching = asyncio.create_task(lag.watch())
     try:
         await actor.say({"go": began})
         async with asyncio.timeout_at(began + row.conversation.end + _GRACE):
@@ -121,6 +124,7 @@ async def _perform(actor: Actor, row: Row, made: World, *, folder: Path) -> Evid
         pass  # it did not come to its end, and says so by what it did not tell
     finally:
         striking.cancel()
+        watching.cancel()
         connections = made.connections
         await actor.end()
     report, knows = made.account(upto=round(row.conversation.end * RATE))
@@ -129,12 +133,27 @@ async def _perform(actor: Actor, row: Row, made: World, *, folder: Path) -> Evid
         told=actor.told,
         heard=await asyncio.to_thread(_heard, folder / "heard", began),
         finished=actor.finished,
+        lag=lag.worst,
         last_words=last_words(folder),
         connections=connections,
         struck=made.struck,
         report=report,
         knows_result=knows,
     )
+
+
+class _Lag:
+    """How late this loop is, on which the services live."""
+
+    def __init__(self) -> None:
+        self.worst = 0.0
+
+    async def watch(self) -> None:
+        clock = asyncio.get_running_loop().time
+        while True:
+            due = clock() + _LAG_STEP
+            await asyncio.sleep(_LAG_STEP)
+            self.worst = max(self.worst, clock() - due)
 
 
 def _job(player: Player, row: Row, made: World, folder: Path) -> dict[str, Any]:

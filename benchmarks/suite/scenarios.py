@@ -74,6 +74,7 @@ LOSE = "lose:"
 """Begins a fault of the road, not of a service."""
 
 _QUOTA = "1011:You exceeded your current quota, please check your plan and billing details."
+_BAD_KEY = "1007:API key not valid. Please pass a valid API key."
 _UNKNOWN_FIELD = "1007:Invalid JSON payload received. Unknown name \"proactivity\" at 'setup': Cannot find field."
 
 
@@ -173,21 +174,6 @@ SCENARIOS: Sequence[Row] = (
     _close("1011_user", "1011 while the caller speaks", "1011", USER, struck=1),
     _close("1000_idle", "1000 between two turns, though nobody wanted to end the call", "1000"),
     _close("1007_argument", "1007 between two turns: an invalid argument, and none was sent", "1007"),
-    _close(
-        "1007_key",
-        "1007 between two turns: the API key is not valid, once",
-        "1007:API key not valid. Please pass a valid API key.",
-    ),
-    _close("1007_payload", "1007 between two turns: a field that the service did not know, once", _UNKNOWN_FIELD),
-    Row(
-        name="1007_handle",
-        what="a reset between two turns, and 1007 to the next setup: the resumption handle is not valid",
-        group="closes",
-        strikes=(
-            Strike(IDLE, "1007:Invalid session handle@setup"),
-            _RESET,
-        ),
-    ),
     # -- The path breaks --------------------------------------------------------------------------------------------------
     Row(name="reset", what="a TCP reset between two turns", group="path", strikes=(_RESET,)),
     Row(
@@ -291,6 +277,22 @@ SCENARIOS: Sequence[Row] = (
         conversation=LATE,
     ),
     Row(
+        name="1007_handle",
+        what="a reset between two turns, and 1007 to the next setup: the resumption handle is not valid",
+        group="setup",
+        strikes=(
+            Strike(IDLE, "1007:Invalid session handle@setup"),
+            _RESET,
+        ),
+    ),
+    Row(
+        name="1007_payload",
+        what="a reset between two turns, and 1007 to every setup: a field that it does not know, hence in vain",
+        group="setup",
+        strikes=(Strike(IDLE, f"{_UNKNOWN_FIELD}@setupx*"), _RESET),
+        most_runs=2,
+    ),
+    Row(
         name="setup_stall",
         what="a reset between two turns, and the next setup is never answered; the one after it would be",
         group="setup",
@@ -333,6 +335,13 @@ SCENARIOS: Sequence[Row] = (
         group="targets",
         strikes=(Strike(0, f"refuse-model:{MODEL}"),),
         conversation=ONE_TURN,
+        backup=True,
+    ),
+    Row(
+        name="1007_key",
+        what="1007 between two turns and to every setup: the API key is not valid any more; a second target has its own",
+        group="targets",
+        strikes=(Strike(IDLE, f"{_BAD_KEY}@setupx*"), Strike(IDLE, _BAD_KEY)),
         backup=True,
     ),
     Row(

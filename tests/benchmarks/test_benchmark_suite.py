@@ -69,6 +69,7 @@ def evidence(
         told=[*told, Told("done", lag=0.02)],
         heard={0: [(at, voice(text)) for at, text in said]},
         finished=finished,
+        lag=0.01,
         last_words="Segmentation fault",
         connections=connections,
         struck=[] if fault is None else [Struck(at=BEGAN + fault[0], where="primary", number=1, fault=fault[1])],

@@ -72,7 +72,7 @@ def _head(view: View) -> Iterator[str]:
         yield '<p class="warn">This was a quick run: it shows that everything is alive, and its figures say little.</p>'
     yield from _in_words(view)
     facts = {
-        "Measured": f"{results.made.replace('T', ' ').replace('Z', ' UTC')}, in {length(results.seconds)}",
+        "Measured": f"{results.made[:16].replace('T', ' ')} UTC, in {length(results.seconds)}",
         "Calls": f"{count(len(results.calls), 'call')}: {view.calls_per_cell} for each contender in each scenario;"
         f" seed {results.seed}",
         "Machine": f"{machine.processor}, {count(machine.cores, 'core')}, {machine.memory_mib / 1024:.1f} GiB,"
@@ -94,8 +94,8 @@ def _in_words(view: View) -> Iterator[str]:
     first, *rest = ranked
     yield (
         f'<p class="lead"><b>{escape(label(first))}</b> kept the call in {view.tally(first)["kept"]} of'
-        f" {count(scenarios, 'scenario')}: the caller noticed a pause at most, in every one of the {view.calls_per_cell}"
-        " that were held in each.</p>"
+        f" {count(scenarios, 'scenario')}: the caller noticed a pause at most, in every call"
+        f" that was held ({view.calls_per_cell} in each).</p>"
     )
     if rest:
         others = ", ".join(f"{escape(label(one))} in {view.tally(one)['kept']}" for one in rest)

@@ -111,7 +111,8 @@ def _cell(cell: Cell) -> str:
     back, lost = cell.spread("reconnect"), cell.spread("lost")
     if back is not None:
         n = "" if back.n == len(cell.calls) else f" (n {back.n})"
-        parts.append(milliseconds(back.p50) + (n if back.p50 == back.p95 else f" / {milliseconds(back.p95)}{n}"))
+        times = dict.fromkeys((milliseconds(back.p50), milliseconds(back.p95)))
+        parts.append(f"{' / '.join(times)}{n}")
     elif cell.never:
         parts.append("never heard again")
     if lost is not None and lost.p50:

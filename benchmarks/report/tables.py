@@ -138,7 +138,7 @@ def _values(cell: Cell) -> Iterator[str]:
     if back is None:
         yield f'<td class="n" data-value="">{"never" if cell.never else NOTHING}</td><td></td><td></td>'
     else:
-        n = "" if back.n == len(calls) else f" (n {back.n})"
+        n = "" if back.n == len(calls) else f" (n\N{NO-BREAK SPACE}{back.n})"
         yield f'<td class="n" data-value="{back.p50}">{_both(back)}{n}</td>'
         yield f'<td class="n" data-value="{back.p99}">{milliseconds(back.p99)}</td>'
         yield f'<td class="n" data-value="{back.most}">{milliseconds(back.most)}</td>'
@@ -160,7 +160,7 @@ def _values(cell: Cell) -> Iterator[str]:
 
 
 def _both(found: Spread) -> str:
-    return milliseconds(found.p50) + ("" if found.p50 == found.p95 else f" · {milliseconds(found.p95)}")
+    return " · ".join(dict.fromkeys((milliseconds(found.p50), milliseconds(found.p95))))
 
 
 def contenders(view: View) -> Iterator[str]:

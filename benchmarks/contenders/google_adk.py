@@ -3,7 +3,7 @@
 To correct how it is set up, change this file. It does what ADK's streaming guide does: a `LiveRequestQueue` upstream, the
 events of `run_live` downstream. `default` has no session resumption, as `RunConfig` has none; without a handle it does not
 reconnect. `tuned` has what the guide names for production: `session_resumption` and `context_window_compression`, and pings
-that find a dead connection in four seconds (`client_kwargs`).
+that find a dead connection in four seconds (its client's `http_options`).
 """
 
 from __future__ import annotations
@@ -14,23 +14,22 @@ from typing import Any
 
 import google.adk.flows.llm_flows.auto_flow
 import google.adk.live._live_llm_flow
+import google.adk.workflow._function_node
 import google.adk.workflow._tool_node  # noqa: F401 - run_live loads these when it begins: here, before the call does
 from google.adk.agents import Agent, LiveRequestQueue
 from google.adk.agents.run_config import RunConfig, StreamingMode
 from google.adk.models import Gemini
 from google.adk.runners import InMemoryRunner
 from google.adk.tools import FunctionTool
-from google.genai import types
+from google.genai import Client, types
 
 from benchmarks.contenders.stage import IN_RATE, Stage, perform
-from benchmarks.contenders.warm import warm
 
 _APP, _USER = "reservations", "caller"
 
 
 async def play(stage: Stage) -> None:
     """Holds one call."""
-    warm()
     runner = InMemoryRunner(agent=_agent(stage), app_name=_APP)
     session = await runner.session_service.create_session(app_name=_APP, user_id=_USER)
     queue = LiveRequestQueue()
@@ -52,10 +51,10 @@ async def play(stage: Stage) -> None:
 
 def _agent(stage: Stage) -> Agent:
     pings = {"ping_interval": 2, "ping_timeout": 2, "close_timeout": 0.5, "open_timeout": 3}
-    options = types.HttpOptions(async_client_args=pings if stage.job.tuned else None)
-    model = Gemini(
-        model=stage.job.model, base_url=stage.job.url, client_kwargs={"api_key": "primary", "http_options": options}
+    options = types.HttpOptions(
+        base_url=stage.job.url, api_version="v1alpha", async_client_args=pings if stage.job.tuned else None
     )
+    model = Gemini(model=stage.job.model, client=Client(api_key="primary", http_options=options))
     tools = [FunctionTool(_tool(stage))] if stage.job.tool is not None else []
     return Agent(name=_APP, model=model, instruction="You take reservations.", tools=tools)
 

@@ -2,8 +2,8 @@
 
 To correct how it is set up, change this file. `default` resumes by the newest handle and waits as tenacity's documentation
 advises for services that many share: random, exponential. `tuned` adds what the Live API's pages on session management name:
-context compression, and leaving for a new connection on goAway, at once or when the model has finished; and pings that find
-a dead connection in four seconds, which are websockets' options.
+context compression, and leaving for a new connection on goAway, once the model has finished and a handle knows that; and
+pings that find a dead connection in four seconds, which are websockets' options.
 """
 
 from __future__ import annotations
@@ -42,10 +42,11 @@ class _Call:
         self._handle: str | None = None
         self._leaving = False
         self._replying = False
+        self._fresh = False  # the handle knows all that was said
 
     async def connection(self) -> None:
         """Holds one connection; raises when it ends."""
-        self._leaving = self._replying = False
+        self._leaving = self._replying = self._fresh = False
         resume = types.SessionResumptionConfig(handle=self._handle)
         compress = types.ContextWindowCompressionConfig(sliding_window=types.SlidingWindow())
         config = configuration(
@@ -68,11 +69,12 @@ class _Call:
     def _see(self, message: types.LiveServerMessage) -> None:
         told = message.session_resumption_update
         if told is not None and told.resumable and told.new_handle:
-            self._handle = told.new_handle
+            self._handle, self._fresh = told.new_handle, True
         if (content := message.server_content) is not None:
             self._replying = (self._replying or content.model_turn is not None) and not content.turn_complete
+            self._fresh = self._fresh and not self._replying
         self._leaving = self._leaving or (message.go_away is not None and self._stage.job.tuned)
-        if self._leaving and not self._replying:
+        if self._leaving and self._fresh and not self._replying:
             raise _LeaveError
 
 

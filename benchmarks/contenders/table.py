@@ -17,6 +17,11 @@ _ADK = ("google-adk>=2.13,<3",)
 _PYDANTIC = ("pydantic-ai-slim[google]>=2.68,<3",)
 _STRANDS = ("strands-agents[bidi-google]>=1.62,<2",)
 
+_ADK_TOOLS = (
+    "on 2.5 models it runs a tool once turnComplete has come, which the simulated service sends behind the answer only;"
+    " on 3.x models it runs it at once"
+)
+
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """A contender.
@@ -160,6 +165,7 @@ ROWS: Sequence[Row] = (
         requirements=_ADK,
         imports=("google.adk.runners",),
         packages=("google-adk", "google-genai", "websockets"),
+        cannot={"tool": _ADK_TOOLS, "tool_pending": _ADK_TOOLS},
     ),
     Row(
         name="google-adk",
@@ -169,6 +175,7 @@ ROWS: Sequence[Row] = (
         requirements=_ADK,
         imports=("google.adk.runners",),
         packages=("google-adk", "google-genai", "websockets"),
+        cannot={"tool": _ADK_TOOLS, "tool_pending": _ADK_TOOLS},
     ),
     Row(
         name="pydantic-ai",

@@ -482,3 +482,17 @@ class TestWhatIsNotSaidAgainAfterAll:
         call.cross(known=1000, start=1000, carry="handle")
         call.conversation.not_said_again(1000)
         assert [turn.text for turn in call.conversation.history()] == ["first", "to the first"]
+
+
+def test_audio_of_a_reply_in_flight_may_go_the_short_way_and_comes_to_the_same() -> None:
+    short, long = Call(), Call()
+    for call in (short, long):
+        assert not call.conversation.goes_on(SECOND, link=1, now=0.0), "a reply has to begin first"
+        call.on(SECOND)
+    assert not short.conversation.goes_on(SECOND, link=2, now=1.0), "it came on another link"
+    assert short.conversation.goes_on(SECOND, link=1, now=1.0)
+    assert long.on(SECOND, after=1.0).events == (SECOND,)
+    ends = [call.conversation.link_lost(2.5, heard=0) for call in (short, long)]
+    assert ends[0] == ends[1]
+    assert (ends[0][0].received_ms, ends[0][0].heard_ms) == (2000, 2000)
+    assert not short.conversation.goes_on(SECOND, link=1, now=3.0), "that reply is over"

@@ -69,6 +69,17 @@ def test_one_whole_chunk_is_read_without_a_copy() -> None:
     assert journal.read(FRAME, FRAME) is chunks[1]
 
 
+@pytest.mark.parametrize("upto", [FRAME, FRAME + 100, 2 * FRAME + 100])
+def test_what_is_left_of_the_last_chunk_is_read_from_where_it_begins(upto: int) -> None:
+    journal = Journal(rate=RATE, bound=60)
+    for n in range(3):
+        journal.append(pcm(n * FRAME, FRAME), 0.0, quiet=True)
+    journal.forget(upto)
+    for start in (FRAME, 2 * FRAME):
+        begin = max(start, upto)
+        assert journal.read(start, 3 * FRAME) == pcm(begin, 3 * FRAME - begin)
+
+
 def test_half_a_sample_waits_for_its_other_half() -> None:
     journal = Journal(rate=RATE, bound=60)
     assert journal.append(b"\x01", 0.0, quiet=True) == 0

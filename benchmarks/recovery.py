@@ -455,6 +455,37 @@ async def _accept_then_fail(it: Peer) -> tuple[float, int]:
     return took, tries
 
 
+async def _moved(it: Peer, spare: Spare) -> tuple[float, int]:
+    """The first of two ends a call for good: seconds from there to the user's audio at the second, and tries before."""
+    async with unbroken.Runtime() as runtime, anyio.create_task_group() as tasks:
+        caller = Caller(runtime.open([it.target(), it.target("second")], settings=Settings(spare=spare)))
+        tasks.start_soon(caller.listen)
+        await caller.until(lambda: bool(caller.live_at))
+        while spare == "ready" and not caller.session._supervisor.spares.ready.at(1):  # noqa: ASYNC110, nobody is told of it
+            await anyio.sleep(0.01)
+        caller.speak()
+        await caller.until(lambda: len(caller.told) == 1)
+        await anyio.sleep(0.01)
+        caller.speak()
+        it.command("strike", f"1008 {NOT_FOUND}", "the session")
+        await caller.until(lambda: len(caller.told) == 2)
+        tries = caller.session._supervisor._number - 2
+        await caller.session.aclose()
+    struck, came = caller.told[-1]
+    return came - struck, tries
+
+
+async def moves(it: Peer, times: int, delay: float) -> list[Other]:
+    """Returns what moving to the second target takes in the midst of a call: a round trip is the least it can take, half of
+    it to hear of the end, and half for the audio to come."""
+    away = f"{delay * 1000:.0f} ms away" if delay else "no round trip away"
+    ways: tuple[tuple[Spare, str], ...] = (("never", "dialled"), ("ready", "a session ready there"))
+    return [
+        _other(f"1008 for good, the second {away}, {how}", [await _moved(it, way) for _ in range(times)])
+        for way, how in ways
+    ]
+
+
 async def others(it: Peer, times: int) -> list[Other]:
     """Returns what else goes wrong, each tried so many times."""
     refused = [(await _reset_then_refused(it), 2) for _ in range(times)]
@@ -495,12 +526,14 @@ async def measure(faults: int, times: int, delays: Sequence[float]) -> Result:
         delays: round trips, seconds.
     """
     runs: list[Run] = []
+    rows: list[Other] = []
     ways: tuple[Spare, ...] = ("never", "always")
     for delay in delays:
         with peer(delay / 2) as it:
             runs.extend([await compare(it, spare, faults, delay) for spare in ways])
+            rows.extend(await moves(it, times, delay))
     with peer(0.0) as it:
-        rows = await others(it, times)
+        rows.extend(await others(it, times))
     packages = ", ".join(f"{name} {version(name)}" for name in ("unbroken", "anyio", "msgspec", "websockets"))
     return Result(
         date=datetime.now(UTC).strftime("%Y-%m-%d"),

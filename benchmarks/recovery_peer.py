@@ -3,8 +3,8 @@
 It is as fast as a service can be, so that what is measured is the near side. It reads commands from its standard input, one
 JSON list per line, and writes one line first: its ports and the file of its certificate authority.
 
-* ``["strike", kind, who]``: the newest connection of "the session" or "by hand" that was set up ends: "reset", "fin", or a
-  close code with its reason.
+* ``["strike", kind, who]``: the connection of "the session" or "by hand" ends that was set up, or first spoken on, last:
+  "reset", "fin", or a close code with its reason.
 * ``["refuse", port, kind, times]``: the next connections to a port meet an HTTP status, "close CODE REASON" after the setup,
   or "accept CODE REASON" right after it was accepted.
 * ``["clear"]``: nothing is refused any more.
@@ -114,6 +114,7 @@ class Connection:
                 self.end(rest)
         elif b'"audio"' in data and not self.heard:
             self.heard = True
+            self.peer.newest[self.who] = self  # one that only lies ready does not carry the session
             came = time.monotonic()
             self.peer.handles += 1
             self.say(serverContent={"inputTranscription": {"text": "heard", "finished": True}})

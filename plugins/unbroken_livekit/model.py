@@ -72,7 +72,7 @@ class RealtimeModel(llm.RealtimeModel):
         rules: rows of classification that come before the provider's own.
         patience: seconds that an outage may last before the session is given up; None: `settings`' own.
         on_cut_reply: what becomes of a reply that an outage cut ("continue", "again", "leave"); None: `settings`' own.
-        spare: when a connection is opened ahead of need ("auto", "always", "never"); None: `settings`' own.
+        spare: when a connection is opened ahead of need ("auto", "ready", "always", "never"); None: `settings`' own.
         settings: all other bounds of a session.
         fleet: what sessions learn of targets; None: shared by the sessions of this model.
         observers: are told what happens, such as `unbroken.telemetry.Telemetry`.

@@ -322,7 +322,8 @@ class Recovered(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         carry: how the conversation crossed.
         steps: how long the steps took.
         attempts: links tried.
-        spare: the link was set up on a connection that was open already, so that no time went into dial, TLS and upgrade.
+        spare: the link was set up on a connection that was open already, so that no time went into dial, TLS and upgrade;
+            where it had been set up, too (`Settings.spare` is "ready"), none went into the setup.
         replayed_ms: audio that was sent again or sent late.
         uncertain_ms: the part of it that the model may have heard before, since nothing says that it had not.
         lost_ms: audio with speech in it that no link will carry: too old, dropped at the journal's bound, or refused.

@@ -67,6 +67,12 @@ TOOL_CALL = Conversation(
 
 ONE_TURN = Conversation(turns=(Turn(at=0.8, seconds=0.6, answer="hello welcome quiet gentle"), _last(8.2)), end=11.2)
 
+MANY = Conversation(
+    turns=(Turn(at=4.0, seconds=0.6, answer="hello"), Turn(at=13.0, seconds=0.6, answer="market")),
+    end=18.0,
+)
+"""With time for two hundred to come in and to come back, and answers of a word, since all of them answer at once."""
+
 IDLE, USER, REPLY, TOOL = 3.6, 4.4, 6.2, 6.0
 """Moments: between two turns; in the middle of the second turn, of its answer, and of the tool."""
 
@@ -390,7 +396,8 @@ SCENARIOS: Sequence[Row] = (
         name="many_200",
         what="200 sessions of one process are cut at once, with frames of half a second so that the audio costs little",
         group="many",
-        strikes=(Strike(IDLE, "1011@livex200"),),
+        strikes=(Strike(8.0, "1011@livex200"),),
+        conversation=MANY,
         sessions=200,
         frame=0.5,
         most_runs=1,

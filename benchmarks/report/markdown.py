@@ -14,10 +14,7 @@ from benchmarks.suite.summary import spread_of
 
 __all__ = ["MARKS", "into_page", "markdown"]
 
-MARKS: Final = (
-    "<!-- tables: python -m benchmarks report FILE.json --page docs/benchmarks.md -->\n",
-    "<!-- end of tables -->\n",
-)
+MARKS: Final = ("<!-- tables: python -m benchmarks report FILE.json --page PAGE.md -->\n", "<!-- end of tables -->\n")
 """Between them stand the tables of a page."""
 
 

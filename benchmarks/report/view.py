@@ -59,8 +59,8 @@ class Cell:
     @property
     def reply(self) -> Reply:
         """The worst that a struck reply came to."""
-        found = {call.reply for call in self.calls} - {"not_owed"}
-        return max(found, key=list(REPLIES).index, default="not_owed")
+        found = {call.reply for call in self.calls}
+        return next((reply for reply in reversed(REPLIES) if reply in found and reply != "not_owed"), "not_owed")
 
     @property
     def back(self) -> tuple[float, ...]:

@@ -199,6 +199,14 @@ def test_tables_take_the_place_of_the_ones_before(tmp_path: Path) -> None:
     assert page.read_text() == "# A\n"
 
 
+def test_the_page_on_benchmarks_has_a_place_for_tables(tmp_path: Path) -> None:
+    docs = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
+    page = tmp_path / "page.md"
+    page.write_bytes(docs.read_bytes())
+    into_page(page, markdown(SHAPES["whole"]))
+    assert "| ours | with its defaults |" in page.read_text(encoding="utf-8")
+
+
 def test_results_come_back_as_they_were_written() -> None:
     assert read(write(SHAPES["whole"])) == SHAPES["whole"]
 

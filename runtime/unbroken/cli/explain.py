@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 __all__ = ["add"]
 
 _ASSUMED: Final = (
-    "the session holds history, a live link had been of use, and the route has one more target of the same provider"
-    " and credentials, with a quota of its own."
+    "the session holds history, a live link had been of use, any other ended within a second, and the route has one more"
+    " target of the same provider and credentials, with a quota of its own."
 )
 
 _OF_THE_ENDING: Final = {"confirmed": True, "retry_after": 0.0}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import anyio
 import anyio.abc
@@ -154,6 +155,13 @@ def _malformed(failed: WireError) -> Ending:
     return Ending(cause="malformed", reason=str(failed)[:123], sent_by_us=True, confirmed=False)
 
 
+def _innermost(error: Exception) -> BaseException:
+    found: BaseException = error
+    while isinstance(found, BaseExceptionGroup):
+        found = cast("BaseExceptionGroup[BaseException]", found).exceptions[0]
+    return found
+
+
 class Ready:
     """Keeps one session set up at the target where a failover would lead, and never more than one.
 
@@ -278,7 +286,7 @@ class Ready:
                 async with anyio.create_task_group() as tasks:
                     await self._keep(one, tasks)
         except Exception as failed:  # because a bug in a transport or a codec ends its spare, never the session
-            logger.error("session %s: a spare that was set up failed with %s", self._name, type(failed).__name__)
+            logger.error("session %s: a spare that was set up failed with %s", self._name, type(_innermost(failed)).__name__)
             self._forbidden.add(one.target)
             if one.dialled is not None:  # a link may have it
                 one.dialled.socket.abort(Ending(cause="crash", sent_by_us=True, confirmed=False))

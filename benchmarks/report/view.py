@@ -59,8 +59,11 @@ class Cell:
     @property
     def reply(self) -> Reply:
         """The worst that a struck reply came to."""
-        found = {call.reply for call in self.calls}
-        return next((reply for reply in reversed(REPLIES) if reply in found and reply != "not_owed"), "not_owed")
+        worst: Reply = "not_owed"
+        for reply in REPLIES:  # from the best to the worst
+            if reply != "not_owed" and any(call.reply == reply for call in self.calls):
+                worst = reply
+        return worst
 
     @property
     def back(self) -> tuple[float, ...]:

@@ -17,6 +17,8 @@ _ADK = ("google-adk>=2.13,<3",)
 _PYDANTIC = ("pydantic-ai-slim[google]>=2.68,<3",)
 _STRANDS = ("strands-agents[bidi-google]>=1.62,<2",)
 
+# The tuned rows' pings every 2 s suit the simulated service, which answers them at once. The real one is reported to answer
+# up to half a minute late, and there they would end healthy connections.
 _ADK_TOOLS = (
     "on 2.5 models it runs a tool once turnComplete has come, which the simulated service sends behind the answer only;"
     " on 3.x models it runs it at once"

@@ -52,6 +52,7 @@ What = Literal["ready", "tool", "noticed", "dialling", "up", "error", "closed", 
 """What a contender tells: all is ready; the tool began to run; it knows that its connection is gone; it dials; a connection
 is up; something went wrong; the session ended by itself; it raised; the call is over."""
 
+_FRAME = 640  # bytes: 20 ms
 _PAUSE = 0.1  # seconds: shorter gaps between what is played are the jitter of the way
 _LAG_STEP = 0.02
 _CLOSING = 3.0  # seconds that a contender has to close
@@ -106,7 +107,7 @@ class Job:
         settings: "default" or "tuned".
         heard: file to write what the caller heard to.
         session_count: how many calls the process holds at once, all of them alike.
-        frame: seconds of the microphone's frames.
+        frame: seconds from one of the microphone's frames to the next.
     """
 
     url: str
@@ -140,7 +141,7 @@ class Job:
 
 class Microphone:
     """Gives the caller's voice in real time, in frames of 20 ms: frame n is there at ``began + n * 0.02``, without drift.
-    Where the runner asks for longer frames, as for very many calls, it is their time in place of 0.02.
+    Where the runner asks for fewer, as for very many calls, each still has 20 ms, and what lies between is left out.
 
     As with a device, iterating begins with the frame that is due then. A reader that falls behind gets what it missed at
     once and in order. After the end there is silence, for ever.
@@ -148,14 +149,13 @@ class Microphone:
     Args:
         pcm: s16le mono PCM at 16 kHz.
         began: when the call began, by the event loop's clock.
-        frame: seconds of a frame.
+        frame: seconds from one frame to the next.
     """
 
     def __init__(self, pcm: bytes, *, began: float, frame: float = 0.02) -> None:
         self._pcm = pcm
         self._began = began
         self._seconds = frame
-        self._size = 2 * round(frame * IN_RATE)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         clock = asyncio.get_running_loop().time
@@ -163,7 +163,8 @@ class Microphone:
         while True:
             if (wait := self._began + number * self._seconds - clock()) > 0:
                 await asyncio.sleep(wait)
-            yield self._pcm[number * self._size : (number + 1) * self._size].ljust(self._size, b"\0")
+            at = 2 * round(number * self._seconds * IN_RATE)
+            yield self._pcm[at : at + _FRAME].ljust(_FRAME, b"\0")
             number += 1
 
     async def feed(self, take: Callable[[bytes], object]) -> None:

@@ -54,7 +54,7 @@ def count(row: Row, evidence: Evidence, *, contender: str, settings: str, seed: 
                 settings="tuned" if settings == "tuned" else "default",
                 scenario=row.name,
                 seed=seed + session,
-                outcome=_outcome(row, evidence, told, words, counted),
+                outcome=_outcome(row, evidence, told, words, counted, found[session]),
                 anatomy=found[session],
                 speech=None if counted is None else counted.speech,
                 lost=None if counted is None else counted.lost,
@@ -111,12 +111,21 @@ def reply_of(turn: Turn, words: _Words) -> Reply:
     return "carried_on" if missing or any(seams) else "whole"
 
 
-def _outcome(row: Row, evidence: Evidence, told: Sequence[Told], words: _Words, counted: _Counted | None) -> Outcome:
+def _outcome(
+    row: Row,
+    evidence: Evidence,
+    told: Sequence[Told],
+    words: _Words,
+    counted: _Counted | None,
+    outage: Anatomy | None,
+) -> Outcome:
     over = evidence.began + row.conversation.end - 0.1
     if not evidence.finished or any(one.what == "raised" and one.at < over for one in told):
         return "failed"
     if any(one.what == "closed" and one.at < over for one in told):
         return "ended"
+    if row.sessions > 1:  # whose callers do not speak
+        return "kept" if outage is not None and outage.reconnect is not None else "silent"
     if not any(word in words for word in row.conversation.turns[-1].answer.split()):
         return "silent"
     runs = sum(one.what == "tool" for one in told)
@@ -137,7 +146,7 @@ def _silence(conversation: Conversation, evidence: Evidence, session: int) -> fl
     """Returns the longest silence where an answer was owed, in ms, beyond what the script has of it."""
     found = silences_in(conversation, evidence.heard.get(session, ()))
     beyond = [longest - _of_script(conversation, turn) for (longest, _), turn in zip(found, conversation.turns, strict=True)]
-    return 1000 * max(0.0, *beyond)
+    return 1000 * max([0.0, *beyond])
 
 
 def _of_script(conversation: Conversation, turn: Turn) -> float:

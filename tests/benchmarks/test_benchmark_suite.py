@@ -23,7 +23,9 @@ from benchmarks.suite.scenarios import CALL, QUICK, SCENARIOS, Row, Strike, name
 from benchmarks.suite.summary import cells, spread_of
 from rich.console import Console
 
+import unbroken
 from benchmarks import results
+from unbroken.cli import main as command
 from unbroken.testing.intervals import Range
 from unbroken.testing.report import LinkReport, Report, Steps
 from unbroken_gemini.testing.voice import pieces
@@ -186,13 +188,14 @@ def test_what_became_of_a_call(found: Evidence, expected: str) -> None:
 
 def test_two_hundred_sessions_have_an_anatomy_each_and_those_that_stay_away_an_empty_one() -> None:
     [row] = named(["many_200"])
-    before = [connection(number, at=0.1, ended=3.6) for number in range(1, 201)]
-    after = [connection(number, at=4.0 + number / 1000) for number in range(201, 400)]
-    hits = [Struck(at=BEGAN + 3.6, where="primary", number=number, fault="1011") for number in range(1, 201)]
+    before = [connection(number, at=0.1, ended=6.0) for number in range(1, 201)]
+    after = [connection(number, at=6.2 + number / 1000) for number in range(201, 400)]
+    hits = [Struck(at=BEGAN + 6.0, where="primary", number=number, fault="1011") for number in range(1, 201)]
     found = msgspec.structs.replace(evidence(*before, *after), struck=hits)
     calls = count(row, found, contender="ours", settings="default", seed=0)
     back = [call.anatomy.reconnect for call in calls if call.anatomy is not None]
     assert (len(calls), len(back), back[-1]) == (200, 200, None)
+    assert [call.outcome for call in calls] == ["kept"] * 199 + ["silent"]
     assert back[:-1] == sorted(value for value in back if value is not None)
 
 
@@ -205,7 +208,8 @@ def test_every_row_is_named_once_and_its_faults_can_be_read() -> None:
         row.check()
         words = [word for turn in row.conversation.turns for word in turn.answer.split()]
         assert len(set(words)) == len(words), row.name  # or what was heard could not be told
-        assert all(strike.at < row.conversation.turns[-1].at for strike in row.strikes), row.name
+        last = max((turn.at for turn in row.conversation.turns), default=row.conversation.end)
+        assert all(strike.at < last for strike in row.strikes), row.name
     assert [row.name for row in named(QUICK)] == [row.name for row in SCENARIOS if row.name in QUICK]
     with pytest.raises(ValueError, match="no scenario 'rest'; there are: no_fault, "):
         named(["rest"])
@@ -364,3 +368,14 @@ def test_rows_are_public_data() -> None:
     public = [row.public() for row in SCENARIOS]
     assert [row.name for row in public if row.rtt] == ["reset_40ms", "reset_150ms", "reset_jitter", "slow_uplink"]
     assert isinstance(SCENARIOS[0], Row)
+
+
+def test_the_command_runs_the_suite_of_a_checkout_and_says_where_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(["bench", "list"]) == 0
+    assert "tool_pending" in capsys.readouterr().out
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(unbroken, "__file__", str(tmp_path / "lib" / "unbroken" / "__init__.py"))
+    assert command(["bench", "--quick"]) == 2
+    assert "call this in a checkout of unbroken" in capsys.readouterr().err

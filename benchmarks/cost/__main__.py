@@ -1,0 +1,66 @@
+"""``python -m benchmarks.cost``: CPU per session-second, loop lag and memory, beside the floor; a table and JSON."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.cost.rounds import cases, measure
+from benchmarks.results import Cost
+
+__all__ = ["main", "table"]
+
+
+def table(costs: list[Cost]) -> str:
+    """Returns the figures as Markdown, a heading per group."""
+    lines: list[str] = []
+    for group in dict.fromkeys(cost.group for cost in costs):
+        lines += [
+            f"\n## {group}\n",
+            "| what | whose | median | least to most | of the floor | goal |",
+            "|---|---|--:|--:|--:|---|",
+        ]
+        for cost in (cost for cost in costs if cost.group == group):
+            ratio = f"{cost.value / cost.floor:.2f} x" if cost.floor else ""
+            goal = "" if cost.goal is None else f"{cost.goal:g}{' x' if cost.floor else f' {cost.unit}'}: "
+            met = {None: "", True: "met", False: "**missed**"}[cost.met]
+            spread = f"{cost.least:.1f} to {cost.most:.1f}"
+            lines.append(
+                f"| {cost.name} | {cost.contender} | {cost.value:.1f} {cost.unit} | {spread} | {ratio} | {goal}{met} |"
+            )
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Measures, prints the table, and returns 1 where a goal was missed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.cost", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="some seconds only, for being alive")
+    parser.add_argument("--sessions", help="how many at a time, such as 10,100,500; default 1,8,50,150")
+    parser.add_argument("--ours", action="store_true", help="only the floors and unbroken")
+    parser.add_argument("--plain", action="store_true", help="without the cases with TLS, and so without google-genai")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of audio, per round")
+    parser.add_argument("--json", type=Path, help="writes the figures there")
+    given = parser.parse_args()
+    chosen = None
+    if given.sessions or given.ours or given.plain:
+        counts = [int(count) for count in (given.sessions or "1,8,50,150").split(",")]
+        chosen = [case for case in cases(counts, all_sides=not given.ours) if not (given.plain and case.tls)]
+    costs = measure(
+        given.quick,
+        chosen=chosen,
+        rounds=given.rounds,
+        seconds=given.seconds,
+        told=lambda line: print(line, file=sys.stderr),
+    )
+    print(table(costs))
+    if given.json:
+        given.json.write_bytes(msgspec.json.format(msgspec.json.encode(costs)))
+    return int(any(cost.met is False for cost in costs))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -194,7 +194,7 @@ def _provider() -> Provider:
 # -- stages -----------------------------------------------------------------------------------------------------------------
 
 
-def _stages() -> list[Stage]:
+def _stages(client: socket.socket) -> list[Stage]:
     link = _Link(_provider())
     connection, detector, journal = link.connection, SpeechDetector(rate=_RATE), Journal(rate=_RATE, bound=60)
     pipe = AudioPipe(
@@ -223,21 +223,20 @@ def _stages() -> list[Stage]:
         Stage("40 ms down: deliver", lambda: pipe.deliver(1, audio)),
         Stage("control: journal, 100 ms of a replay", lambda: journal.read(journal.end - 800_000, _RATE // 10)),
         Stage("control: classify and decide", lambda: policy.decide(classify(closure, rules), situation)),
-        *_look(),
+        *_look(client),
     ]
 
 
-def _look() -> list[Stage]:
-    """Returns the watchdog's look at a TCP connection, where there is one to look at."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        client = socket.create_connection(server.getsockname())
-        server.accept()[0].close()
+def _look(client: socket.socket) -> list[Stage]:
+    """Returns the watchdog's look at a TCP connection; nothing where the platform shows none."""
     if sys.platform != "linux" or read_path(client) is None:
         return []
     detector = Detector()
-    return [
-        Stage("control: watchdog, one look", lambda: detector.take(Sample(now=time.perf_counter(), path=read_path(client))))
-    ]
+
+    def look() -> None:
+        detector.take(Sample(now=time.perf_counter(), path=read_path(client)))
+
+    return [Stage("control: watchdog, one look", look)]
 
 
 def _times(stage: Stage, *, calls: int, rounds: int) -> Cost:
@@ -401,7 +400,8 @@ def measure(quick: bool) -> list[Cost]:  # noqa: FBT001 - the suite calls every 
 
     async def run() -> list[Cost]:
         calls, rounds = (500, 5) if quick else (4000, 15)
-        found = [_times(stage, calls=calls, rounds=rounds) for stage in _stages()]
+        with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
+            found = [_times(stage, calls=calls, rounds=rounds) for stage in _stages(client)]
         found += await _hops(calls=calls // 4, rounds=rounds)
         for sessions in (8,) if quick else (1, 8, 50, 150):
             found.append(await _session_second(sessions, rounds=rounds))

@@ -16,8 +16,8 @@ from websockets.sync.server import ServerConnection, serve
 from unbroken.abc import Endpoint
 from unbroken.decisions import Ending
 from unbroken.errors import SocketEnded
+from unbroken.transports.fast import FastTransport
 from unbroken.transports.server import UpgradeRequest, receive_upgrade
-from unbroken.transports.websocket import WebSocketTransport
 
 pytestmark = [pytest.mark.anyio, pytest.mark.sockets]
 
@@ -42,7 +42,7 @@ async def test_our_client_at_their_server() -> None:
             with anyio.fail_after(10):
                 async with anyio.create_task_group() as tasks:
                     endpoint = Endpoint(url=f"ws://127.0.0.1:{server.socket.getsockname()[1]}/")
-                    transport = WebSocketTransport(proxy=False)
+                    transport = FastTransport(proxy=False)  # which is the other one on trio
                     client = await transport.open(endpoint, tasks=tasks, on_step=lambda step: None)
                     large = "ü" * 100_000
                     for message in (large, "ping"):

@@ -9,7 +9,7 @@ import msgspec
 
 __all__ = ["ROWS", "Row", "named"]
 
-_OURS = (".[gemini,livekit,fast]",)
+_OURS = (".[gemini,livekit]",)
 _GENAI = ("google-genai>=3.4,<4", "tenacity>=9.1,<10")
 _LIVEKIT = ("livekit-agents>=1.7,<1.9", "livekit-plugins-google>=1.7,<1.9")
 _PIPECAT = ("pipecat-ai[google]>=1.14,<2",)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from unbroken.config import Settings
 from unbroken.core.bounds import flaw
 from unbroken.core.policy import DefaultPolicy
-from unbroken.decisions import FAULTS, Escalate, FailOver, Fault, Finish, Retry, Situation
+from unbroken.decisions import FAULTS, Escalate, FailOver, Fault, Finish, Retry, Situation, TargetState
 from unbroken.testing.plays import End, Scene, play
 from unbroken.testing.situations import ends, faults, randoms, situations
 
@@ -38,13 +38,24 @@ def test_every_decision_can_be_performed_and_says_why(fault: Fault, situation: S
             assert decision.after <= situation.patience_left
             assert situation.now + decision.after >= there.usable_after - 1e-9
             assert not there.unfit
-            assert there.context_tokens is None or there.context_tokens > situation.history_tokens
+            if decision.rule.endswith("-failover") and fault.kind in ("server", "model", "config", "input", "handle"):
+                better = [
+                    other
+                    for index, other in enumerate(situation.targets)
+                    if index != situation.current and not other.unfit and not other.ruled_out and not other.backlog
+                    if other.usable_after <= situation.now and other.tried <= there.tried and has_room(other, situation)
+                ]
+                assert has_room(there, situation) or not better, "who has no room for all of it is the last resort"
             assert fault.kind != "auth" or there.credentials != situation.targets[situation.current].credentials
             assert fault.kind != "quota" or there.quota_group != situation.targets[situation.current].quota_group
         case Escalate():
             assert decision.advice or fault.kind in ("closed", "planned")
         case Finish():
             assert fault.kind == "closed" or fault.action == "finish"
+
+
+def has_room(target: TargetState, situation: Situation) -> bool:
+    return target.context_tokens is None or target.context_tokens > situation.history_tokens
 
 
 @given(fault=faults(), situation=situations())

@@ -13,6 +13,7 @@ from unbroken import registry
 from unbroken.abc import Endpoint, Profile
 from unbroken.errors import ConfigError
 from unbroken.events import Event
+from unbroken.transports.websocket import WebSocketTransport
 
 pytestmark = pytest.mark.anyio
 
@@ -158,7 +159,7 @@ async def test_a_link_that_is_being_dialled_comes_up_as_configured(delay: float,
             await anyio.sleep(0.5)
             return await connect(*args, **options)  # type: ignore[arg-type]
 
-        transport = type(it.transport)(connect=late, proxy=False)  # type: ignore[arg-type]
+        transport = WebSocketTransport(connect=late, proxy=False)  # type: ignore[arg-type]
         async with unbroken.Runtime(transport=transport) as runtime:
             session = runtime.open(it.target(), config="first")
             await anyio.sleep(delay)
@@ -191,7 +192,7 @@ async def test_a_configuration_that_leads_elsewhere_does_not_go_over_the_connect
             return await dial(*args, **options)  # type: ignore[arg-type]
 
         monkeypatch.setattr(registry, "load", lambda group, name: elsewhere)
-        transport = type(it.transport)(connect=late, proxy=False)  # type: ignore[arg-type]
+        transport = WebSocketTransport(connect=late, proxy=False)  # type: ignore[arg-type]
         async with unbroken.Runtime(transport=transport) as runtime:
             session = runtime.open(it.target(), config="one")
             await anyio.sleep(0.1)

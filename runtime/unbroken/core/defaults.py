@@ -204,6 +204,14 @@ DEFAULTS: Final[Mapping[FaultKind, Default]] = {
         meaning="the setup or a message does not suit this model",
         steps=(
             Step(id="config-failover", act="fail over", because="Another model may take what this one refuses" + _ELSEWHERE),
+            Step(
+                id="config-once-more",
+                act="fresh",
+                failures_below=2,
+                useful=True,
+                unsure=True,
+                because="The model had taken this setup before, and the refusal does not say what it is about" + _AGAIN,
+            ),
             _wait("config"),
             _give_up("config"),
         ),

@@ -178,9 +178,7 @@ def test_every_tuned_row_stands_behind_the_default_row_of_the_same_adapter() -> 
 def test_every_requirement_has_bounds() -> None:
     bounded = re.compile(r"[a-z-]+(\[[a-z,-]+\])?>=[0-9.]+,<[0-9.]+")
     for row in ROWS:
-        assert all(
-            requirement == ".[gemini,livekit,fast]" or bounded.fullmatch(requirement) for requirement in row.requirements
-        )
+        assert all(requirement == ".[gemini,livekit]" or bounded.fullmatch(requirement) for requirement in row.requirements)
 
 
 def test_a_stranger_imports_nothing_of_ours_and_the_stage_nothing_but_the_standard_library() -> None:

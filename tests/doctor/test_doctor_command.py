@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,9 @@ def test_a_route_that_works(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     lines = [line.rstrip() for line in out.splitlines()]
     assert " gemini/gemini-3.8-live  gemini" in lines
     assert " ✓ setup        The service accepted the setup." in lines
-    assert any(line[2:].startswith(" handshake    dial ") and ", TLS " in line for line in lines), "slow ones are marked"
+    # A busy machine adds steps that took less than is shown ("credential 1 ms, ..."), or marks a slow one ("!").
+    (handshake,) = (line for line in lines if line[2:].startswith(" handshake    "))
+    assert re.search(r"\bdial \d+ ms, .*\bsetup \d+ ms: \d+ ms in all\.", handshake)
     assert any(line.startswith(" ✓ reply        The model replied after ") and line.endswith("”") for line in lines)
     assert lines[-1].startswith(" CALLS WORK  1 target, ")
     assert max(map(len, lines)) <= 120

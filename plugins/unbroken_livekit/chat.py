@@ -7,6 +7,7 @@ from collections.abc import Collection
 from livekit.agents import llm
 
 import unbroken
+from unbroken_livekit.tools import wants_reply
 
 __all__ = ["Changes", "changes", "turn_of"]
 
@@ -18,6 +19,7 @@ class Changes:
         turns: what is to be told without being answered, in order.
         said: the user's words that end it, which the model should answer if it is asked for a reply; "": it ends otherwise.
         results: answers to tool calls that wait for one.
+        told: ids of the other calls whose results are among the turns, and that a reply should follow.
         unheard: ids of the messages at the end of what was known that are gone: LiveKit takes back what was never played. A
             context that begins anew, as another agent's does, takes nothing back.
     """
@@ -26,6 +28,7 @@ class Changes:
         self.turns: list[unbroken.Turn] = []
         self.said = ""
         self.results: list[llm.FunctionCallOutput] = []
+        self.told: list[str] = []
         self.unheard: list[str] = []
 
 
@@ -43,11 +46,15 @@ def changes(known: llm.ChatContext, context: llm.ChatContext, *, pending: Collec
     if gone and len(gone) < len(before) and before[-len(gone) :] == gone:
         found.unheard = gone
     new = [item for item in context.items if item.id not in set(before)]
+    results: dict[str, llm.FunctionCallOutput] = {}  # a call is answered once
     for item in new:
         if isinstance(item, llm.FunctionCallOutput) and item.call_id in pending:
-            found.results.append(item)
+            results[item.call_id] = item
         elif (turn := turn_of(item, context)) is not None:
             found.turns.append(turn)
+            if isinstance(item, llm.FunctionCallOutput) and wants_reply(item):
+                found.told.append(item.call_id)
+    found.results = list(results.values())
     last = context.items[-1] if context.items else None
     if new and last is new[-1] and isinstance(last, llm.ChatMessage) and last.role == "user" and last.text_content:
         found.said = found.turns.pop().text

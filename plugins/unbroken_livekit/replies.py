@@ -57,6 +57,7 @@ class Replies:
         self._cut = 0
         self._unwanted: set[int] = set()
         self._dropping = False
+        self._silent = False
         self._tool_answered = False
         self._kept: deque[Generation] = deque(maxlen=_KEPT)
         self._timer: asyncio.TimerHandle | None = None
@@ -81,7 +82,7 @@ class Replies:
     def began(self, event: unbroken.ReplyBegan) -> None:
         """A reply begins. Its generation is created with its first output, unless it goes on with one that was cut."""
         taken_up = event.continues or (self._cut if event.again else 0)
-        self._dropping = taken_up in self._unwanted
+        self._dropping, self._silent = taken_up in self._unwanted, False
         held = self._release()
         if held is not None and taken_up in held.replies:
             self._current = held
@@ -145,9 +146,14 @@ class Replies:
 
     # -- What the application says ----------------------------------------------------------------------------------------
 
-    def interrupt(self) -> None:
-        """What is left of the reply in flight is not wanted. A tool call in it is still passed on."""
+    def interrupt(self, *, waits: bool = False) -> None:
+        """What is left of the reply in flight is not wanted. A tool call in it is still passed on.
+
+        Args:
+            waits: the model waits for a tool's result.
+        """
         if self._reply:
+            self._silent = self._silent or (waits and self._current is None)
             self._dropping = True
         if self._held is not None:
             self._unwanted.update(self._held.replies)
@@ -155,6 +161,12 @@ class Replies:
         generation, self._current = self._current, None
         if generation is not None:
             self._end(generation)
+
+    def asked(self) -> None:
+        """The application asks for a reply. One that was interrupted while it waited for a tool and has said nothing since
+        gives it: a service counts both as one reply."""
+        if self._silent:
+            self._dropping = self._silent = False
 
     def played(self, message_id: str, ms: float) -> None:
         """So many milliseconds of a message were played, and no more of it will be."""
@@ -187,6 +199,7 @@ class Replies:
         if self._current is not None:
             return self._current
         if self._dropping and not always:
+            self._silent = False
             return None
         request = self._requests.take()
         if request is not None and request.withdrawn:

@@ -25,6 +25,8 @@ class Request:
 
     def __init__(self) -> None:
         self.future: asyncio.Future[llm.GenerationCreatedEvent] = asyncio.get_running_loop().create_future()
+        # who asks and does not wait is no reason for asyncio to log an error that nobody has looked at
+        self.future.add_done_callback(lambda ended: None if ended.cancelled() else ended.exception())
         self.asked_at = time.monotonic()
         self.interrupted = False
 

@@ -32,7 +32,7 @@ class Sending:
 
         Args:
             what: what it is, for people ("a reply").
-            action: does it; what it raises of unbroken's errors ends only itself.
+            action: does it; what it raises ends only itself.
         """
         self._actions.put_nowait((what, action))
 
@@ -51,3 +51,6 @@ class Sending:
             except unbroken.UnbrokenError as error:
                 logger.warning("%s was not sent: %s", what, error)
                 self._refused(f"{what} was not sent: {error}")
+            except Exception as error:  # because one thing that cannot be built, as a tool's schema, must not stop the rest
+                logger.exception("%s was not sent", what)
+                self._refused(f"{what} was not sent: {error!r}")

@@ -15,9 +15,11 @@ from livekit.agents.utils import images
 import unbroken
 from unbroken_livekit import chat, report, tools
 from unbroken_livekit.audio import Listening
+from unbroken_livekit.calls import Calls
 from unbroken_livekit.configuration import session_config
 from unbroken_livekit.generation import Generation
 from unbroken_livekit.log import logger
+from unbroken_livekit.marks import Mark, Marks
 from unbroken_livekit.replies import Replies
 from unbroken_livekit.requests import Requests
 from unbroken_livekit.sending import Sending
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["RealtimeSession"]
 
 _INSTRUCTED = "(For your next reply, which you give now, follow this and do not mention it: {})"
+
+_OVERTAKEN = "(The result of the function has come. Go on with it now.)"
 
 _UNASKED = 0.5
 """Seconds that a user's words in the chat context wait for a reply to be asked for, before they are told without asking."""
@@ -51,13 +55,12 @@ class RealtimeSession(llm.RealtimeSession[Any]):
         super().__init__(model)
         self.session: unbroken.Session | None = None
         self._model = model
-        self._manual = manual
-        self._speaking = False
+        self._marks = Marks(self._mark, manual=manual)
         self._instructions = model.arguments.instructions
         self._tools = llm.ToolContext.empty()
         self._tool_choice: llm.ToolChoice | None = None
         self._chat = llm.ChatContext.empty()
-        self._pending: dict[str, unbroken.ToolCall] = {}
+        self._calls = Calls()
         self._unsaid = ""
         self._history: tuple[unbroken.Turn, ...] = ()
         self._config: dict[str, Any] | None = None
@@ -70,10 +73,8 @@ class RealtimeSession(llm.RealtimeSession[Any]):
         patience = 2 * deadlines.reply + model.profile.thinking
         self._requests = Requests(patience)
         self._turns = UserTurns(
-            started=lambda: self._emit("input_speech_started", llm.InputSpeechStartedEvent()),
-            stopped=lambda: self._emit(
-                "input_speech_stopped", llm.InputSpeechStoppedEvent(user_transcription_enabled=False)
-            ),
+            started=self._speech_started,
+            stopped=self._speech_stopped,
             transcribed=self._transcribed,
         )
         self._replies = Replies(
@@ -124,7 +125,7 @@ class RealtimeSession(llm.RealtimeSession[Any]):
         known whether a reply to it is asked for. What is gone from it, no model can forget; of a message that was never
         played, it is told that nobody heard it.
         """
-        found = chat.changes(self._chat, chat_ctx, pending=self._pending)
+        found = chat.changes(self._chat, chat_ctx, pending=self._calls.pending)
         self._chat = chat_ctx.copy()
         for message_id in found.unheard:
             self._replies.played(message_id, 0.0)
@@ -136,6 +137,9 @@ class RealtimeSession(llm.RealtimeSession[Any]):
         elif found.turns:
             turns = list(found.turns)
             self._sending.do("a change of the chat context", lambda session: session.tell(turns))
+            if self._calls.awaited(found.told):
+                self._replies.answered_tool()
+                self._sending.do("the request for a reply", lambda session: session.ask_reply(_OVERTAKEN))
         if found.said:
             self._unsaid = found.said
             self._timer = asyncio.get_running_loop().call_later(_UNASKED, self._say_unsaid)
@@ -192,6 +196,7 @@ class RealtimeSession(llm.RealtimeSession[Any]):
         if tools is not NOT_GIVEN:
             self._tools = llm.ToolContext(cast("list[llm.Tool]", tools))
             self._reconfigure()
+        self._replies.asked()
         future = self._requests.add()
         future.add_done_callback(lambda ended: self._unless_transcribed() if ended.cancelled() else None)
         if self._task.done() or self._closing:
@@ -200,10 +205,9 @@ class RealtimeSession(llm.RealtimeSession[Any]):
         told = instructions if isinstance(instructions, str) else ""
         said, self._unsaid = self._unsaid, ""
         self._unwind()
-        if self._speaking:
-            self.commit_audio()
-            if not told and not said:
-                return future
+        self._marks.end_open()
+        if self._marks.owed and not told and not said:
+            return future
         if said and not told:
             self._sending.do("the user's message", lambda session: session.send_text(said))
             return future
@@ -215,31 +219,25 @@ class RealtimeSession(llm.RealtimeSession[Any]):
 
     def commit_audio(self) -> None:
         """Ends the user's turn: by a mark where the application marks turns, else by the end of the audio stream."""
-        if self._manual:
-            if self._speaking:
-                self._speaking = False
-                self._mark("end")
-        else:
-            self._mark("stream_end")
+        self._marks.end()
 
     def clear_audio(self) -> None:
         """Does nothing: what was sent, no Live model takes back."""
 
     def start_user_activity(self) -> None:
         """The user begins to speak, where the application marks turns."""
-        if self._manual and not self._speaking:
-            self._speaking = True
-            self._mark("start")
+        self._marks.start()
 
     def interrupt(self) -> None:
         """Drops what is left of the reply in flight. Where the application marks turns the model stops, too; elsewhere no
         Live model can be stopped but by the user's voice, and what it still says is not passed on, nor is a reply that was
         asked for and has not begun."""
-        self._replies.interrupt()
+        self._replies.interrupt(waits=bool(self._calls.pending))
         self._requests.interrupt()
+        self._calls.interrupt()
         self._unless_transcribed()
         if not self._model.arguments.uninterruptible:
-            self.start_user_activity()
+            self._marks.interrupt()
 
     def truncate(
         self,
@@ -352,6 +350,7 @@ class RealtimeSession(llm.RealtimeSession[Any]):
                 self._requests.user_spoke()
                 return
             case unbroken.ReplyBegan():
+                self._marks.answered()
                 replies.began(event)
             case unbroken.ReplyEnded():
                 replies.ended(event)
@@ -363,8 +362,7 @@ class RealtimeSession(llm.RealtimeSession[Any]):
             case unbroken.ToolCall():
                 self._call(event)
             case unbroken.ToolCallCancelled(call_ids=call_ids):
-                for call_id in call_ids:
-                    self._pending.pop(call_id, None)
+                self._calls.cancelled(call_ids, overtaken=self._requests.pending)
                 logger.info("the model no longer wants the results of %d tool calls", len(call_ids))
             case unbroken.Usage():
                 self._used(event)
@@ -413,6 +411,16 @@ class RealtimeSession(llm.RealtimeSession[Any]):
         self._replies.interrupt()
         self._requests.user_spoke()
 
+    def _speech_started(self) -> None:
+        # LiveKit interrupts over it. Where the application marks turns it knows better when the user spoke: the model writes
+        # the words down once they are over, and a reply to them may have been asked for by then
+        if not self._marks.manual:
+            self._emit("input_speech_started", llm.InputSpeechStartedEvent())
+
+    def _speech_stopped(self) -> None:
+        if not self._marks.manual:
+            self._emit("input_speech_stopped", llm.InputSpeechStoppedEvent(user_transcription_enabled=False))
+
     def _transcribed(self, event: llm.InputTranscriptionCompleted) -> None:
         if event.is_final:
             self._chat.add_message(role="user", content=event.transcript, id=event.item_id)
@@ -440,14 +448,15 @@ class RealtimeSession(llm.RealtimeSession[Any]):
         if self._tool_choice == "none":
             logger.info("a call of %s is refused: tool_choice is 'none'", call.name)
             refusal = {"error": "Tools are switched off for this turn; answer in words."}
+            self._replies.answered_tool()
             self._sending.do("a refused call", lambda session: session.send_tool_result(call, refusal))
             return
-        self._pending[call.call_id] = call
+        self._calls.add(call)
         arguments = json.dumps(dict(call.arguments))
         self._replies.call(llm.FunctionCall(call_id=call.call_id, name=call.name, arguments=arguments))
 
     def _answer(self, output: llm.FunctionCallOutput) -> None:
-        call = self._pending.pop(output.call_id)
+        call = self._calls.answer(output.call_id)
         result, scheduling = tools.result_of(output, scheduling=self._model.arguments.scheduling)
         self._replies.answered_tool()
         self._sending.do(
@@ -462,7 +471,7 @@ class RealtimeSession(llm.RealtimeSession[Any]):
             turns = [unbroken.Turn(role="user", text=said)]
             self._sending.do("the user's message", lambda session: session.tell(turns))
 
-    def _mark(self, mark: Literal["start", "end", "stream_end"]) -> None:
+    def _mark(self, mark: Mark) -> None:
         self._listening.flush()
 
         async def send(session: unbroken.Session) -> None:
@@ -476,7 +485,7 @@ class RealtimeSession(llm.RealtimeSession[Any]):
             instructions=self._instructions,
             context=self._tools,
             behavior=self._model.arguments.behavior,
-            manual=self._manual,
+            manual=self._marks.manual,
         )
 
     def _reconfigure(self) -> None:

@@ -9,7 +9,7 @@ from livekit.agents.llm import utils
 
 from unbroken_livekit.log import logger
 
-__all__ = ["declarations", "result_of"]
+__all__ = ["declarations", "result_of", "wants_reply"]
 
 
 def declarations(tools: llm.ToolContext, *, behavior: str | None) -> list[Any]:
@@ -58,5 +58,9 @@ def result_of(output: llm.FunctionCallOutput, *, scheduling: str | None) -> tupl
         output: LiveKit's result.
         scheduling: what the application asked for in general ("WHEN_IDLE", …); None: nothing.
     """
-    wanted: bool = getattr(output, "reply_required", True)  # since livekit-agents 1.7
-    return {"error" if output.is_error else "output": output.output}, scheduling if wanted else "SILENT"
+    return {"error" if output.is_error else "output": output.output}, scheduling if wants_reply(output) else "SILENT"
+
+
+def wants_reply(output: llm.FunctionCallOutput) -> bool:
+    """Says whether the model should speak of a result."""
+    return getattr(output, "reply_required", True)  # since livekit-agents 1.7

@@ -11,6 +11,6 @@ def measure(quick: bool) -> list[Cost]:  # noqa: FBT001 - the suite calls every 
     Args:
         quick: for being alive only; some seconds in place of a quarter of an hour.
     """
-    from benchmarks.cost import rounds  # its processes run modules of this package, and need not load it
+    from benchmarks.cost import hour, rounds  # its processes run modules of this package, and need not load them
 
-    return rounds.measure(quick)
+    return rounds.measure(quick) + ([] if quick else hour.memory_over_an_hour())

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from benchmarks.cost.hour import memory_over_an_hour
 from benchmarks.cost.rounds import cases, measure
 from benchmarks.results import Cost
 
@@ -41,6 +42,7 @@ def main() -> int:
     parser.add_argument("--sessions", help="how many at a time, such as 10,100,500; default 1,8,50,150")
     parser.add_argument("--ours", action="store_true", help="only the floors and unbroken")
     parser.add_argument("--plain", action="store_true", help="without the cases with TLS, and so without google-genai")
+    parser.add_argument("--hour", action="store_true", help="only the memory over an hour of faults, in virtual time")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5.0, help="of audio, per round")
     parser.add_argument("--json", type=Path, help="writes the figures there")
@@ -49,13 +51,16 @@ def main() -> int:
     if given.sessions or given.ours or given.plain:
         counts = [int(count) for count in (given.sessions or "1,8,50,150").split(",")]
         chosen = [case for case in cases(counts, all_sides=not given.ours) if not (given.plain and case.tls)]
-    costs = measure(
-        given.quick,
-        chosen=chosen,
-        rounds=given.rounds,
-        seconds=given.seconds,
-        told=lambda line: print(line, file=sys.stderr),
-    )
+    if given.hour:
+        costs = memory_over_an_hour()
+    else:
+        costs = measure(
+            given.quick,
+            chosen=chosen,
+            rounds=given.rounds,
+            seconds=given.seconds,
+            told=lambda line: print(line, file=sys.stderr),
+        )
     print(table(costs))
     if given.json:
         given.json.write_bytes(msgspec.json.format(msgspec.json.encode(costs)))

@@ -7,6 +7,7 @@ import pytest
 
 from unbroken.actors import Actor, Mailbox, Overflow
 from unbroken.testing import cancel_everywhere
+from unbroken.testing.clock import stand_still
 
 pytestmark = pytest.mark.anyio
 
@@ -112,6 +113,38 @@ async def test_a_deadline_already_past_does_not_wait_for_the_mailbox_to_empty() 
         await anyio.sleep(1)
         actor.stop()
     assert [what for what, _ in actor.seen] == [0, "deadline", "message", "message", "message"]
+
+
+async def test_what_came_while_the_process_stood_still_is_handled_before_the_deadline_that_it_slept_through() -> None:
+    actor = Recorder()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(actor.run)
+        actor.mailbox.post(2)
+        await anyio.sleep(1)
+
+        async def reader(left: int) -> None:
+            if left:
+                tasks.start_soon(reader, left - 1)
+            else:
+                actor.mailbox.post(10)
+
+        tasks.start_soon(reader, 4)
+        stand_still(3)
+        await anyio.sleep(8)
+        actor.stop()
+    assert actor.seen == [(2, 0), (10, 4), ("deadline", 10)]
+
+
+async def test_nothing_came_while_the_process_stood_still() -> None:
+    actor = Recorder()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(actor.run)
+        actor.mailbox.post(2)
+        await anyio.sleep(1)
+        stand_still(3)
+        await anyio.sleep(1)
+        actor.stop()
+    assert actor.seen == [(2, 0), ("deadline", 4)]
 
 
 async def test_a_message_that_feeds_itself_does_not_starve_the_loop() -> None:

@@ -140,6 +140,22 @@ async def test_a_scenario_that_does_not_end_is_given_up() -> None:
         await cancel_everywhere(endless, most=20)
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_only_virtual_time_can_pass_while_nothing_runs(backend: str) -> None:
+    async def main() -> None:
+        before = anyio.current_time()
+        with anyio.move_on_after(3) as bound:
+            clock.stand_still(5)
+            await anyio.sleep(1)
+        assert bound.cancelled_caught
+        assert anyio.current_time() == before + 5
+
+    name, options = virtual(backend)
+    anyio.run(main, backend=name, backend_options=options)
+    with pytest.raises(RuntimeError, match=rf"run it with unbroken\.testing\.virtual\('{backend}'\)"):
+        anyio.run(main, backend=backend)
+
+
 def test_cancel_at_needs_virtual_time_on_asyncio() -> None:
     async def main() -> None:
         with pytest.raises(RuntimeError, match=r"run it with unbroken.testing.virtual\('asyncio'\)"):

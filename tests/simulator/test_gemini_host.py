@@ -13,6 +13,7 @@ from unbroken.abc import Endpoint, Socket
 from unbroken.decisions import Ending
 from unbroken.errors import ConfigError, DialFailed, SocketEnded
 from unbroken.testing.cancel import cancel_everywhere
+from unbroken.testing.clock import stand_still
 from unbroken.testing.faults import Close, Fault
 from unbroken.testing.service import SimulatedService
 from unbroken.testing.stamps import stamp
@@ -252,6 +253,22 @@ async def test_faults_strike_while_the_model_speaks() -> None:
         client.say(realtimeInput={"text": "talk"})
         await ending(client)
         assert client.ended_at - asked == pytest.approx(0.8, abs=0.05)
+
+
+async def test_a_fault_in_a_reply_strikes_there_though_the_machine_stood_still_past_the_replys_end() -> None:
+    ways = msgspec.structs.replace(CALM, word_time=0.1, ahead=0.0)
+    heard: list[int] = []
+    for stopped in (0.0, 5.0):
+        faults = ["1011@reply+0.35s"]
+        async with simulated(memory=True, behaviour=ways, replies=["one two three four five six"], faults=faults) as service:
+            async with dialled(service) as client:
+                before = len(client.heard)
+                client.say(realtimeInput={"text": "count"})
+                await anyio.sleep(0.2)
+                stand_still(stopped)
+                assert (await ending(client)).code == 1011
+                heard.append(len(client.heard) - before)
+    assert heard[0] == heard[1] > 2
 
 
 async def test_faults_strike_at_a_message() -> None:

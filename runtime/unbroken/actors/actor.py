@@ -20,6 +20,12 @@ M = TypeVar("M")
 STUCK = 1000
 """Deadlines in a row, each already past when it was read, that are a bug and not work."""
 
+LATE = 0.05
+"""Seconds after a deadline from which on a wake-up is late: the process was stopped, or got no processor."""
+
+READING = 10
+"""Turns of the loop in which what came while nothing ran gets from a socket to an actor, through about five tasks."""
+
 
 class Actor(ABC, Generic[M]):
     """Handles messages one by one, and its one deadline when it comes.
@@ -47,6 +53,8 @@ class Actor(ABC, Generic[M]):
 
     def on_deadline(self, now: float) -> None:
         """Handles the deadline, and moves it. Called when `deadline` has come, also while messages keep coming.
+
+        Where the process stood still past the deadline, what came meanwhile is handled first: it may have come in time.
 
         Args:
             now: seconds on the clock of `anyio.current_time`, not before the deadline.
@@ -80,11 +88,16 @@ class Actor(ABC, Generic[M]):
             raise crash
 
     async def _work(self) -> None:
-        turns = late = 0
+        turns = late = came = 0
+        awaited = math.inf
         while not self._stopped:
             deadline = self.deadline
             now = anyio.current_time() if deadline < math.inf else 0.0
-            if deadline <= now:
+            if now > awaited + LATE:
+                came, awaited = await self._read_on(), math.inf
+                continue
+            awaited = math.inf
+            if deadline <= now and not came:
                 late += 1
                 if late > STUCK:
                     raise RuntimeError(f"actor {self.name!r} leaves its deadline in the past: on_deadline has to move it")
@@ -95,14 +108,21 @@ class Actor(ABC, Generic[M]):
             if self._stopped:
                 break
             if len(self.mailbox):
+                came = max(0, came - 1)
                 self.handle(self.mailbox.receive_nowait())
             elif deadline > now:
-                self._alarm.set(deadline)
+                self._alarm.set(awaited := deadline)
                 await self.mailbox.wait()
                 turns = 0
             if turns >= BATCH:
                 turns = 0
                 await anyio.lowlevel.checkpoint()
+
+    async def _read_on(self) -> int:
+        """Lets what came while the process stood still arrive; returns how many messages there are."""
+        for _ in range(READING):
+            await anyio.lowlevel.checkpoint()
+        return len(self.mailbox)
 
     def __repr__(self) -> str:
         state = "stopped" if self._stopped else f"{len(self.mailbox)} waiting"

@@ -17,7 +17,7 @@ from unbroken.errors import MissingExtra, UnbrokenError
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
 
-__all__ = ["Deadlock", "VirtualTimeLoop", "virtual"]
+__all__ = ["Deadlock", "VirtualTimeLoop", "stand_still", "virtual"]
 
 Args = TypeVarTuple("Args")
 
@@ -56,6 +56,33 @@ def virtual(backend: str) -> tuple[str, dict[str, Any]]:
             return "trio", {"clock": MockClock(autojump_threshold=0), "instruments": [DeadlockWatch(_grace, Deadlock)]}
         case _:
             raise ValueError(f"unknown backend {backend!r}; known: asyncio, trio")
+
+
+def stand_still(seconds: float) -> None:
+    """Lets virtual time pass in which nothing runs: so a process finds the world that was stopped, or got no processor.
+
+    What was sent before it is there to be read when things go on, and every timer up to then has run out.
+
+    Args:
+        seconds: for how long.
+
+    Raises:
+        RuntimeError: the time is not virtual.
+    """
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        from trio.lowlevel import current_clock
+        from trio.testing import MockClock
+
+        clock = current_clock()
+        if not isinstance(clock, MockClock):
+            raise RuntimeError("time is not virtual here: run it with unbroken.testing.virtual('trio')") from None
+        clock.jump(seconds)
+    else:
+        if not isinstance(loop, VirtualTimeLoop):
+            raise RuntimeError("time is not virtual here: run it with unbroken.testing.virtual('asyncio')")
+        loop.stand_still(seconds)
 
 
 def _grace() -> float:
@@ -135,6 +162,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         if self.on_step is not None:
             self.on_step()
         callback(*args)
+
+    def stand_still(self, seconds: float) -> None:
+        """Moves the clock; see the function of this name."""
+        self._jump(seconds)
 
     def _jump(self, seconds: float) -> None:
         self._virtual_now += seconds

@@ -82,6 +82,7 @@ class Visit:
         self._silent_until = 0.0
         self._reading_from = 0.0
         self._read_rate = math.inf
+        self._lived = 0.0
         self._over = False
         self._how = ""
 
@@ -158,7 +159,7 @@ class Visit:
 
     async def _strike_stream(self, stream: anyio.abc.ByteStream, upgrade: UpgradeRequest | None = None) -> bool:
         """Lets the faults of dial or upgrade strike. Returns whether that was the end."""
-        while (fault := self._take([self._stage])) is not None:
+        while (fault := self._take([self._stage], self._service.now)) is not None:
             match fault.strike:
                 case Silence(seconds=seconds):
                     await anyio.sleep(math.inf if seconds is None else seconds)
@@ -218,16 +219,33 @@ class Visit:
     async def _pump(self, socket: ServerWebSocket) -> None:
         assert self.link is not None
         self._service.tell(self.number, "connected")
+        self._lived = anyio.current_time()
         while not self._over:
             self._changed = anyio.Event()
             now = anyio.current_time()
             if not self._is_silent():
-                while self._inbox and self._inbox[0][0] <= now and not self._over:
-                    self._receive(self._inbox.popleft()[1], now)
-                    self._strike(socket)
-                self._strike(socket)
-                self._advance(socket, now)
-            await self._wait(now)
+                self._live(socket, now)
+            await self._wait()
+
+    def _live(self, socket: ServerWebSocket, now: float) -> None:
+        """Lives through what has become due, each thing at its own time: where the machine stood still it is late with all
+        of it, and a fault in the midst of a reply must still strike there."""
+        self._lived = max(self._lived, self._silent_until)
+        looked = False
+        while not self._over and not self._is_silent() and (due := self._next()) <= now:
+            self._lived = max(due, self._lived)
+            if looked := not self._inbox or self._inbox[0][0] > due:
+                self._look(socket)
+            else:
+                self._receive(self._inbox.popleft()[1], self._lived)
+                self._strike(socket, self._lived)
+        if not looked:
+            self._lived = now
+            self._look(socket)
+
+    def _look(self, socket: ServerWebSocket) -> None:
+        self._strike(socket, self._lived)
+        self._advance(socket, self._lived)
 
     def _receive(self, data: bytes, now: float) -> None:
         assert self.link is not None
@@ -253,29 +271,32 @@ class Visit:
             match output:
                 case Message(data=data, binary=True):
                     socket.send_binary(data)
-                    self._take_note(now)
+                    self._take_note()
                 case Message(data=data):
                     socket.send(data)
-                    self._take_note(now)
+                    self._take_note()
                 case Close(code=code, reason=reason):
                     self._close(socket, code, reason)
 
-    def _take_note(self, now: float) -> None:
+    def _take_note(self) -> None:
         """A message was sent: the first one that leaves a live connection is the answer to its setup."""
         if self.steps.live is None and self.link is not None and "live" in self.link.stages:
-            self.steps.live = now
+            self.steps.live = anyio.current_time()
 
-    async def _wait(self, now: float) -> None:
+    def _next(self) -> float:
+        """When there is something to do next, though nothing comes; it may be in the past."""
         assert self.link is not None
-        if self._over:
-            return
         times = [queue[0][0] for queue in (self._inbox, self._outbox, self._pongs) if queue]
         if self.link.deadline is not None:
             times.append(self.link.deadline)
-        if (struck := self._service.plan.deadline(now=self._service.now)) is not None:
+        if (struck := self._service.plan.deadline(now=self._lived - self._service.began)) is not None:
             times.append(self._service.moment(struck))
-        deadline = self._silent_until if self._is_silent() else min(times, default=math.inf)
-        with anyio.move_on_at(deadline):
+        return min(times, default=math.inf)
+
+    async def _wait(self) -> None:
+        if self._over:
+            return
+        with anyio.move_on_at(self._silent_until if self._is_silent() else self._next()):
             await self._changed.wait()
 
     def _pinged(self, payload: bytes) -> None:
@@ -289,9 +310,9 @@ class Visit:
 
     # -- Faults -----------------------------------------------------------------------------------------------------------
 
-    def _take(self, stages: Collection[Stage]) -> Fault | None:
+    def _take(self, stages: Collection[Stage], now: float) -> Fault | None:
         fault = self._service.plan.take(
-            now=self._service.now,
+            now=now,
             connection=self.number,
             stages=stages,
             messages=self.messages,
@@ -304,11 +325,10 @@ class Visit:
                 self.link.struck(str(fault))
         return fault
 
-    def _strike(self, socket: ServerWebSocket) -> None:
+    def _strike(self, socket: ServerWebSocket, now: float) -> None:
         """Lets faults strike the open WebSocket."""
         assert self.link is not None
-        while not self._over and (fault := self._take(self.link.stages)) is not None:
-            now = anyio.current_time()
+        while not self._over and (fault := self._take(self.link.stages, now - self._service.began)) is not None:
             match fault.strike:
                 case Close(code=code, reason=reason):
                     self._close(socket, code, reason)

@@ -259,15 +259,16 @@ async def test_a_fault_in_a_reply_strikes_there_though_the_machine_stood_still_p
     ways = msgspec.structs.replace(CALM, word_time=0.1, ahead=0.0)
     heard: list[int] = []
     for stopped in (0.0, 5.0):
-        faults = ["1011@reply+0.35s"]
-        async with simulated(memory=True, behaviour=ways, replies=["one two three four five six"], faults=faults) as service:
-            async with dialled(service) as client:
-                before = len(client.heard)
-                client.say(realtimeInput={"text": "count"})
-                await anyio.sleep(0.2)
-                stand_still(stopped)
-                assert (await ending(client)).code == 1011
-                heard.append(len(client.heard) - before)
+        async with (
+            simulated(memory=True, behaviour=ways, replies=["one two three four"], faults=["1011@reply+0.35s"]) as service,
+            dialled(service) as client,
+        ):
+            before = len(client.heard)
+            client.say(realtimeInput={"text": "count"})
+            await anyio.sleep(0.2)
+            stand_still(stopped)
+            assert (await ending(client)).code == 1011
+            heard.append(len(client.heard) - before)
     assert heard[0] == heard[1] > 2
 
 

@@ -72,7 +72,7 @@ def test_a_service_that_says_something_and_goes_away_at_once_is_not_redialled_fo
         recover(trouble)
     assert decision.rule == "bounds"
     assert len(waited) == 19
-    assert waited[:5] == pytest.approx([0.0, 0.15, 0.275, 0.525, 1.025])
+    assert waited[:5] == pytest.approx([0.0, 0.15, 0.275, 0.525, 0.525])
 
 
 def test_a_planned_end_within_an_outage_does_not_undo_the_outage() -> None:

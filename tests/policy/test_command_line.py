@@ -232,7 +232,7 @@ def test_a_reader_that_has_had_enough_is_no_error(words: list[str]) -> None:
     os.close(reading)
     command = [sys.executable, "-c", "import sys; from unbroken.cli import main; sys.exit(main())", *words]
     with os.fdopen(writing, "w") as pipe:
-        done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, text=True, timeout=60)
+        done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (141, "")
 
 
@@ -246,7 +246,7 @@ def test_a_reader_that_has_had_enough_is_no_error(words: list[str]) -> None:
 )
 def test_an_output_without_the_signs_for_it_is_no_error(words: list[str]) -> None:
     command = [sys.executable, "-c", "import sys; from unbroken.cli import main; sys.exit(main())", *words]
-    done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"}, timeout=60)
+    done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"}, timeout=120)
     assert (done.returncode in (0, 1), done.stderr) == (True, b"")
     assert done.stdout.isascii()
 
@@ -254,5 +254,5 @@ def test_an_output_without_the_signs_for_it_is_no_error(words: list[str]) -> Non
 def test_no_output_at_all_is_no_error() -> None:
     script = "import sys; sys.stdout = sys.stderr = None; from unbroken.cli import main; sys.exit(main(sys.argv[1:]))"
     for words, status in ((["explain", "--code", "1011"], 0), (["explain", "--code", "99999"], 2)):
-        done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, timeout=60)
+        done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, timeout=120)
         assert (done.returncode, done.stdout, done.stderr) == (status, b"", b"")

@@ -463,10 +463,11 @@ def test_the_backoff_has_full_jitter_under_a_ceiling_that_doubles() -> None:
         return backoff(failed, situation(random=random, **bounds))
 
     highest = 1.0 - 2.0**-53
-    assert [round(at(n, highest, patience_left=10.0), 6) for n in range(8)] == [0, 0, 0.25, 0.5, 1, 2, 4, 5]
+    assert [round(at(n, highest, patience_left=10.0), 6) for n in range(8)] == [0, 0, 0.25, 0.5, 1, 1, 1, 1]
     assert [at(n, 0.0) for n in (2, 9)] == [0.05, 0.05]
-    assert at(9, highest, patience_left=55.0, attempts_left=10) == pytest.approx(10.0), "attempts last as long as patience"
-    assert at(9, highest, patience_left=2.0) == 2.0
+    assert at(9, highest, patience_left=55.0, attempts_left=9) == pytest.approx(1.0)
+    assert at(9, highest, patience_left=45.0, attempts_left=8) == pytest.approx(10.0), "the last ones last"
+    assert at(9, highest, patience_left=0.5) == 0.5
 
 
 @pytest.mark.parametrize(

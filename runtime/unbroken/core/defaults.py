@@ -10,7 +10,7 @@ import msgspec
 from unbroken.core.fleet import QUOTA_COOL_DOWN
 from unbroken.decisions import FaultKind
 
-__all__ = ["DEFAULTS", "SLOW_START", "Act", "Default", "Step"]
+__all__ = ["CEILING", "DEFAULTS", "RESERVE", "SLOW_START", "Act", "Default", "Step"]
 
 
 Act = Literal["resume", "fresh", "fail over", "wait", "escalate", "finish"]
@@ -68,6 +68,14 @@ class Default(msgspec.Struct, frozen=True, kw_only=True):
 SLOW_START: Final = 1.0
 """Seconds after which a link that fails before it was live is not tried again where another target is at hand: a caller
 notices a second of silence, and what was said is too old to be answered after ten."""
+
+CEILING: Final = 1.0
+"""Seconds: the ceiling of the backoff. Somebody is on the line and hears nothing, so what is back is to be found within a
+second. It is no burden to a service that fails for all: the breaker of each target then lets one dial of the whole runtime
+through, after 1, 2, 4 and every 5 s."""
+
+RESERVE: Final = 8
+"""Links that are left at which the ceiling is stretched, so that they last for the patience that is left."""
 
 _ELSEWHERE: Final = "; the conversation moves to {target} {when}, {carry}."
 _AGAIN: Final = "; {target} is dialled again {when}, {carry}."

@@ -4,8 +4,8 @@ All bounds are the situation's: the attempts, the recoveries and the patience th
 session escalates, so that no path goes on for ever; a planned end uses up no recovery. Between the dials time passes:
 
 * The first dial of a target within an outage is at once. Further ones follow by backoff with full jitter: under a ceiling
-  of 0.25 s that doubles up to 5 s, counted by the links to that target that failed in a row. At the ceiling it is
-  stretched so that the attempts that are left last for the patience that is left. After a link on which something useful
+  of 0.25 s that doubles up to 1 s, counted by the links to that target that failed in a row. For the last 8 attempts it is
+  stretched so that they last for the patience that is left. After a link on which something useful
   had come, 50 ms are enough, unless its end was a planned one: planned ends in a row come from links that were too young
   for it.
 * `Retry-After` and cool-downs are floors for their target. Up to 5 s are waited for; beyond that another target is taken.
@@ -38,7 +38,7 @@ from tenacity.wait import wait_base, wait_exponential
 
 from unbroken.core.bounds import FIRST_WAIT, counted_as, used_up
 from unbroken.core.classify import SURE
-from unbroken.core.defaults import DEFAULTS, Step
+from unbroken.core.defaults import CEILING, DEFAULTS, RESERVE, Step
 from unbroken.core.fleet import cool_down
 from unbroken.decisions import (
     Carry,
@@ -56,9 +56,9 @@ from unbroken.decisions import (
 __all__ = ["DefaultPolicy", "backoff"]
 
 _LONGEST: Final = 5.0
-"""Seconds: the ceiling of the backoff, and how long a target that is not usable yet is waited for."""
+"""Seconds: how long a target that is not usable yet is waited for."""
 
-_BACKOFF: Final = wait_exponential(multiplier=0.25, exp_base=2, max=_LONGEST)
+_BACKOFF: Final = wait_exponential(multiplier=0.25, exp_base=2, max=CEILING)
 _HANDLE: Final = wait_exponential(multiplier=0.5, exp_base=2, max=4.0)
 _CALL: Final = Retrying()
 
@@ -107,7 +107,7 @@ def backoff(failed: int, situation: Situation) -> float:
     if failed <= 1:
         return 0.0
     ceiling = _ceiling(_BACKOFF, failed - 1)
-    if ceiling >= _LONGEST:
+    if ceiling >= CEILING and situation.attempts_left <= RESERVE:
         ceiling = max(ceiling, 2 * situation.patience_left / (situation.attempts_left + 1))
     return min(FIRST_WAIT + situation.random * (ceiling - FIRST_WAIT), situation.patience_left)
 

@@ -99,10 +99,12 @@ async def turn(stage: Stage, kind: str, dice: random.Random) -> None:
             for handle in handles:
                 await handle
         case "filler":
-            running = asyncio.ensure_future(stage.session.run(user_input='please call weather {"city": "Rome"}'))
-            await asyncio.sleep(dice.uniform(0, 0.6))
-            await session.generate_reply(instructions="say one moment")
-            await running
+            running = session.run(user_input='please call weather {"city": "Rome"}')
+            try:
+                await asyncio.sleep(dice.uniform(0, 0.6))
+                await session.generate_reply(instructions="say one moment")
+            finally:
+                await running
         case _:
             handle = session.generate_reply(instructions="say something long")
             await asyncio.sleep(dice.uniform(0, 0.6))

@@ -99,7 +99,7 @@ async def turn(stage: Stage, kind: str, dice: random.Random) -> None:
             for handle in handles:
                 await handle
         case "filler":
-            running = session.run(user_input='please call weather {"city": "Rome"}')
+            running: Any = session.run(user_input='please call weather {"city": "Rome"}')
             try:
                 await asyncio.sleep(dice.uniform(0, 0.6))
                 await session.generate_reply(instructions="say one moment")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -12,7 +13,22 @@ from benchmarks.cost.hour import memory_over_an_hour
 from benchmarks.cost.rounds import cases, measure
 from benchmarks.results import Cost
 
-__all__ = ["main", "table"]
+__all__ = ["command", "main", "table"]
+
+ROUNDS, SECONDS = 3, 5.0
+
+
+def command(given: argparse.Namespace) -> str:
+    """Returns the command that measures the same again: what was asked for, but for where the figures are written."""
+    words = ["python", "-m", "benchmarks.cost"]
+    words += [f"--{name}" for name in ("quick", "ours", "plain", "hour") if getattr(given, name)]
+    if given.sessions:
+        words += ["--sessions", given.sessions]
+    if given.rounds != ROUNDS:
+        words += ["--rounds", str(given.rounds)]
+    if given.seconds != SECONDS:
+        words += ["--seconds", f"{given.seconds:g}"]
+    return shlex.join(words)
 
 
 def table(costs: list[Cost]) -> str:
@@ -43,8 +59,8 @@ def main() -> int:
     parser.add_argument("--ours", action="store_true", help="only the floors and unbroken")
     parser.add_argument("--plain", action="store_true", help="without the cases with TLS, and so without google-genai")
     parser.add_argument("--hour", action="store_true", help="only the memory over an hour of faults, in virtual time")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=5.0, help="of audio, per round")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of audio, per round")
     parser.add_argument("--json", type=Path, help="writes the figures there")
     given = parser.parse_args()
     chosen = None
@@ -61,6 +77,7 @@ def main() -> int:
             seconds=given.seconds,
             told=lambda line: print(line, file=sys.stderr),
         )
+    costs = [msgspec.structs.replace(cost, command=command(given)) for cost in costs]
     print(table(costs))
     if given.json:
         given.json.write_bytes(msgspec.json.format(msgspec.json.encode(costs)))

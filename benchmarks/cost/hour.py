@@ -15,6 +15,7 @@ from asyncio import AbstractEventLoop
 from collections import Counter
 from collections.abc import Callable
 from importlib.resources import files
+from itertools import combinations
 from statistics import median
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any, Final
@@ -28,7 +29,7 @@ from unbroken.testing.clock import virtual
 from unbroken.testing.service import serve
 from unbroken_gemini.testing import SimulatedGemini
 
-__all__ = ["memory_over_an_hour", "sizes"]
+__all__ = ["growth", "memory_over_an_hour", "sizes"]
 
 FRAME: Final = 640
 """Bytes of 20 ms at 16 kHz."""
@@ -48,28 +49,51 @@ _OUTSIDE: Final = (__file__, "testing", "transports.memory", "transports/memory"
 def memory_over_an_hour(minutes: int = 60) -> list[Cost]:
     """Returns what a session holds in the last third of a call, beside the second third: in the first, it fills its bounds.
 
+    Two more figures say how that grows: in an hour and with a recovery, both from the call's first sixth on.
+
     Args:
         minutes: how long the call is; at least 3.
     """
     name, options = virtual("asyncio")
     held, recoveries = anyio.run(_call, minutes, backend=name, backend_options=options)
     totals = [sum(found.values()) / 1024 for found in held]
-    third = minutes // 3
+    third, sixth = minutes // 3, minutes // 6
     before, last = totals[third:-third], totals[-third:]
+    call = f"{minutes} minutes, {recoveries} recoveries"
+    hourly = 60 * growth(totals[sixth:])
+    per_recovery = hourly * minutes / 60 / max(recoveries, 1)
     return [
-        Cost(
-            group="memory over an hour of faults",
-            name=f"{minutes} minutes, {recoveries} recoveries",
-            contender="unbroken",
-            unit="KiB",
-            value=median(last),
-            least=min(last),
-            most=max(last),
-            floor=median(before),
-            goal=GOAL,
-            command="python -m benchmarks.cost --hour",
-        )
+        _cost(call, last, floor=median(before), goal=GOAL),
+        _cost(f"{call}, growth in an hour", [hourly]),
+        _cost(f"{call}, growth with a recovery", [per_recovery]),
     ]
+
+
+def growth(values: list[float]) -> float:
+    """Returns how much values that were taken at equal intervals grow in one interval.
+
+    It is the median over all pairs (Theil and Sen's), so that some busy minutes do not tilt it.
+
+    Args:
+        values: at least two.
+    """
+    pairs = combinations(enumerate(values), 2)
+    return median((later - earlier) / (end - begin) for (begin, earlier), (end, later) in pairs)
+
+
+def _cost(name: str, values: list[float], *, floor: float | None = None, goal: float | None = None) -> Cost:
+    return Cost(
+        group="memory over an hour of faults",
+        name=name,
+        contender="unbroken",
+        unit="KiB",
+        value=median(values),
+        least=min(values),
+        most=max(values),
+        floor=floor,
+        goal=goal,
+        command="python -m benchmarks.cost --hour",
+    )
 
 
 async def _call(minutes: int) -> tuple[list[Counter[str]], int]:

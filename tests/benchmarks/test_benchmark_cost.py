@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
+
 import pytest
 
 pytest.importorskip("picows", reason="install the dependency group bench: the floor is measured on picows")
 
-from benchmarks.cost.__main__ import table
+from benchmarks.cost.__main__ import command, table
 from benchmarks.cost.client import Found
 from benchmarks.cost.rounds import _costs, cases
 
@@ -32,3 +34,10 @@ def test_each_target_is_held_against_the_floor_of_the_same_case() -> None:
     assert costs["150 sessions, active", "unbroken"].value == 70.0
     assert costs["150 sessions", "floor"].goal is None
     assert "| 150 sessions | unbroken | 4.0 ms | 4.0 to 4.0 | 1.33 x | 1.5 x: met |" in table([cpu])
+
+
+def test_a_figure_names_the_whole_command_that_prints_it_again() -> None:
+    usual = Namespace(quick=False, ours=False, plain=False, hour=False, sessions=None, rounds=3, seconds=5.0)
+    assert command(usual) == "python -m benchmarks.cost"
+    chosen = Namespace(quick=False, ours=True, plain=True, hour=False, sessions="1,50", rounds=2, seconds=4.0)
+    assert command(chosen) == "python -m benchmarks.cost --ours --plain --sessions 1,50 --rounds 2 --seconds 4"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import sys
 
-from benchmarks.cost.hour import memory_over_an_hour, sizes
+import pytest
+from benchmarks.cost.hour import growth, memory_over_an_hour, sizes
 
 
 class Node:
@@ -23,10 +24,17 @@ def test_everything_that_is_reached_counts_once_but_for_what_is_outside() -> Non
 
 
 def test_a_short_call_is_measured_through_its_faults() -> None:
-    (cost,) = memory_over_an_hour(minutes=3)
+    cost, hourly, per_recovery = memory_over_an_hour(minutes=3)
     said = re.fullmatch(r"3 minutes, (\d+) recoveries", cost.name)
     assert said is not None
     assert int(said[1]) > 9, "of fifteen faults, some of which may strike at one time"
     assert cost.floor is not None
     assert 50 < cost.least <= cost.value <= cost.most, "KiB: the journal alone holds seconds of audio"
     assert (cost.unit, cost.command) == ("KiB", "python -m benchmarks.cost --hour")
+    assert (hourly.name, per_recovery.name) == (f"{cost.name}, growth in an hour", f"{cost.name}, growth with a recovery")
+    assert per_recovery.value * int(said[1]) * 20 == pytest.approx(hourly.value), "three minutes are a twentieth of an hour"
+
+
+def test_growth_is_told_from_a_busy_minute() -> None:
+    assert growth([10.0, 12.0, 14.0, 16.0]) == 2.0
+    assert growth([10.0, 10.0, 500.0, 10.0, 10.0]) == 0.0

@@ -28,22 +28,17 @@ takes no less); by itself it doubles its pauses up to two minutes. What it does 
 _TCP_RTO_MAX_MS: Final = 44
 """Of linux/tcp.h; Python has no name for it yet."""
 
-_SEGMENTS: Final = struct.Struct("8B24I")
-"""All up to ``tcpi_total_retrans``, which every Linux since 2.6.10 fills."""
+_FIELDS: Final = struct.Struct("=BxB21xI28xI8xII24xI40xI8xI32xI32xI")
+"""State, retransmits, unacked, last_ack_recv, rtt, rttvar and total_retrans, which every Linux since 2.6.10 fills; then
+notsent_bytes and data_segs_out (Linux 4.6), delivered (4.18) and snd_wnd (5.4)."""
 
-_NUMBER: Final = struct.Struct("=I")
+_ALWAYS: Final = 104
+"""Bytes up to the first of those that an older kernel does not know."""
 
-_UNSENT_AT: Final = 144
-"""Offset of ``tcpi_notsent_bytes`` (Linux 4.6)."""
-
-_SENT_AT: Final = 156
-"""Offset of ``tcpi_data_segs_out`` (Linux 4.6)."""
-
-_DELIVERED_AT: Final = 192
-"""Offset of ``tcpi_delivered`` (Linux 4.18)."""
-
-_WINDOW_AT: Final = 228
-"""Offset of ``tcpi_snd_wnd`` (Linux 5.4)."""
+_UNSENT_END: Final = 148
+_SENT_END: Final = 160
+_DELIVERED_END: Final = 196
+"""Bytes that a kernel gives at least that knows the field."""
 
 _SIZE: Final = 256
 """As much as is asked for; the kernel gives what it has of it."""
@@ -66,7 +61,7 @@ def tcp_path(stream: anyio.abc.ByteStream) -> Callable[[], PathSample | None] | 
 
 
 def read_path(raw: socket.socket) -> PathSample | None:
-    """Reads the path of a connected TCP socket of Linux; takes about two microseconds.
+    """Reads the path of a connected TCP socket of Linux; takes about one microsecond.
 
     Returns:
         None: it is closed or closing, or the kernel gives no ``tcp_info``.
@@ -75,28 +70,27 @@ def read_path(raw: socket.socket) -> PathSample | None:
         info = raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _SIZE)
     except OSError:
         return None
-    if len(info) < _SEGMENTS.size:
+    have = len(info)
+    if have < _ALWAYS:
         return None
-    fields = _SEGMENTS.unpack_from(info)
-    if fields[0] not in (_ESTABLISHED, _CLOSE_WAIT):
+    # in one go: this is read twenty times a second on each link, and by then the processor has forgotten all about it
+    state, tries, unacked, since_ack, rtt, rtt_var, repeated, unsent, sent, delivered, window = _FIELDS.unpack_from(
+        info if have >= _FIELDS.size else info.ljust(_FIELDS.size, b"\0")
+    )
+    if state not in (_ESTABLISHED, _CLOSE_WAIT):
         return None
     return PathSample(
-        unacked=fields[12],
-        since_ack=fields[20] / 1e3,
-        rtt=fields[23] / 1e6,
-        rtt_var=fields[24] / 1e6,
-        retransmits=fields[2],
-        repeated=fields[31],
-        sent=_number(info, _SENT_AT),
-        unsent=_number(info, _UNSENT_AT) or 0,
-        full=_number(info, _WINDOW_AT) == 0,
-        delivered=_number(info, _DELIVERED_AT),
+        unacked=unacked,
+        since_ack=since_ack / 1e3,
+        rtt=rtt / 1e6,
+        rtt_var=rtt_var / 1e6,
+        retransmits=tries,
+        repeated=repeated,
+        sent=sent if have >= _SENT_END else None,
+        unsent=unsent if have >= _UNSENT_END else 0,
+        full=have >= _FIELDS.size and window == 0,
+        delivered=delivered if have >= _DELIVERED_END else None,
     )
-
-
-def _number(info: bytes, at: int) -> int | None:
-    known: int | None = _NUMBER.unpack_from(info, at)[0] if len(info) >= at + _NUMBER.size else None
-    return known
 
 
 def bound_silence(raw: socket.socket) -> None:

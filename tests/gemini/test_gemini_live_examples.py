@@ -47,7 +47,7 @@ async def service_with(
         )
         client = genai.Client(api_key="any", http_options=options)
         ours = functools.partial(unbroken_gemini.live_connect, client)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             yield service, client.aio.live.connect if contender == "google-genai" else ours
     assert [task for task in asyncio.all_tasks() if "unbroken" in task.get_name()] == []
 

@@ -127,7 +127,7 @@ async def two(first: Server, second: Server) -> AsyncGenerator[WrappedModel]:
         models.append(openai.realtime.RealtimeModel(api_key="any", base_url=f"http://127.0.0.1:{port}/v1"))
     model = wrap(models)
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             yield model
     finally:
         await model.aclose()

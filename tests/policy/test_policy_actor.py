@@ -10,8 +10,10 @@ import anyio
 import msgspec
 import pytest
 
+from unbroken import policy_actor
 from unbroken.abc import Policy
 from unbroken.actors.supervisor import Intensity, supervise
+from unbroken.core.bounds import SLOW, WAITED
 from unbroken.core.classify import Rule
 from unbroken.core.fleet import Fleet
 from unbroken.decisions import (
@@ -236,7 +238,11 @@ async def test_no_policy_dials_a_target_again_without_a_pause(what: Retry | Fail
     assert not decided.fallback
 
 
-async def test_a_policy_that_takes_too_long_is_counted_and_named_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_policy_that_takes_too_long_is_counted_and_named_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy_actor, "SLOW", SLOW)
+    monkeypatch.setattr(policy_actor, "WAITED", WAITED)
     computes_for_5, computes_for_20, waits_for_60, is_kept_waiting_for_20 = (
         (0.005, 0.005),
         (0.02, 0.02),

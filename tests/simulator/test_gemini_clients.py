@@ -51,7 +51,7 @@ async def talking(
             **config,
         ),
     )
-    async with asyncio.timeout(20), connection as session:
+    async with asyncio.timeout(60), connection as session:
         yield session
 
 
@@ -169,7 +169,7 @@ async def test_vertex_is_served_at_its_own_path() -> None:
             api_key="express",
             http_options=types.HttpOptions(base_url=service.base_url, async_client_args=arguments),
         )
-        async with asyncio.timeout(20), client.aio.live.connect(model="gemini-3.8-live") as session:
+        async with asyncio.timeout(60), client.aio.live.connect(model="gemini-3.8-live") as session:
             assert session.session_id
             await session.send_realtime_input(text="Greet me.")
             answer = await turn(session)

@@ -53,7 +53,7 @@ async def converse(service: SimulatedService, *, then: str) -> tuple[list[bytes]
 @pytest.mark.parametrize("tls", [True, False], ids=["tls", "plain"])
 @pytest.mark.parametrize(("fault", "code", "cause"), [("1011", 1011, None), ("reset", None, "reset"), ("fin", None, "eof")])
 async def test_it_converses_and_ends_as_told(fault: str, code: int | None, cause: str | None, tls: bool) -> None:
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         async with simulated(behaviour=SOON, replies=["Hello."], tls=tls) as service:
             received, ending = await converse(service, then=fault)
     assert any(b"inlineData" in message for message in received)
@@ -70,7 +70,7 @@ async def test_its_certificate_is_trusted_by_those_only_who_were_told() -> None:
 
 
 async def test_a_silent_connection_does_not_hold_up_the_end() -> None:
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
             struck = anyio.Event()
 

@@ -111,7 +111,7 @@ def test_it_serves_until_it_is_interrupted() -> None:
                 while True:
                     socket.recv()
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=60)
         assert "fault: 1011:That is all@#2" in out
         assert "1 connections, 0 spoken turns" in err
         assert process.returncode == 130

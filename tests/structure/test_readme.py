@@ -20,7 +20,7 @@ def test_the_session_of_the_readme_runs_without_a_key(monkeypatch: pytest.Monkey
     lines = [line for line in blocks[0].splitlines() if line.strip()]
     assert len(lines) <= 17, "it fits the first screen"
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", blocks[0]], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-W", "error", "-c", blocks[0]], capture_output=True, text=True, check=True, timeout=120
     )
     assert "internal error" in done.stdout
     assert "[link 2 after" in done.stdout

@@ -21,7 +21,7 @@ async def converse(opened: list[object]) -> None:
         simulated(behaviour=SOON, replies=["One.", "Two."]) as service,
         unbroken.connect(service.target("gemini-3.8-live")) as session,
     ):
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             await session.send_text("first")
             async for event in session:
                 if isinstance(event, unbroken.ReplyEnded) and (answers := answers + 1) == 1:

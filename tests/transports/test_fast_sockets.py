@@ -47,11 +47,11 @@ async def fast_pair() -> AsyncGenerator[tuple[FastSocket, socket.socket]]:
     loop = _watching_loop()
     assert loop is not None
     with far:
-        far.settimeout(5)
+        far.settimeout(60)
         async with anyio.create_task_group() as tasks:
             client = FastSocket(TcpStream(near), None, loop=loop, max_message=LIMIT)
             client.start(tasks, b"")
-            with anyio.fail_after(10):
+            with anyio.fail_after(60):
                 yield client, far
             tasks.cancel_scope.cancel()
 

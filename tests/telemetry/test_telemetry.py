@@ -27,7 +27,7 @@ from unbroken.decisions import (
     TargetState,
 )
 from unbroken.events import AudioLost, Connected, Escalated, OutageBegan, Recovered, ReplyBegan, Steps, Waiting
-from unbroken.telemetry import METRICS
+from unbroken.telemetry import METRICS, observer
 from unbroken.telemetry.story import origin
 
 TARGETS = [
@@ -283,7 +283,15 @@ def test_an_error_in_a_message_is_no_close_code(collected: Collected) -> None:
 # -- the fleet ------------------------------------------------------------------------------------------------------------
 
 
-def test_the_fleet_is_seen_as_it_was_when_something_last_happened() -> None:
+def test_the_fleet_is_seen_as_it_was_when_something_last_happened(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Clock:
+        now = 0.0
+
+        @classmethod
+        def monotonic(cls) -> float:
+            return cls.now
+
+    monkeypatch.setattr(observer, "time", Clock)
     collected, fleet = Collected(), Fleet()
     collected.telemetry.started(fleet)
     collected.telemetry.opened("s", targets=TARGETS, profiles=PROFILES, now=100.0)
@@ -303,6 +311,13 @@ def test_the_fleet_is_seen_as_it_was_when_something_last_happened() -> None:
         ("gemini/m1", "open"): 0,
         ("gemini/m1", "half-open"): 0,
     }
+    Clock.now = 1000.0
+    later = {
+        told["realtime.breaker.state"]: value
+        for told, value in collected.points()["realtime.target.breaker"]
+        if told["realtime.target"] == "gemini/m0"
+    }
+    assert later == {"closed": 0, "open": 0, "half-open": 1}, "time alone has made it so"
 
 
 # -- what must not be told ------------------------------------------------------------------------------------------------

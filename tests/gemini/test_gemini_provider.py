@@ -245,7 +245,7 @@ async def test_a_token_that_serves_still_is_renewed_aside_and_nobody_waits(minut
     renew = held.refresh
 
     def slow(request: object) -> None:
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         renew(request)
 
     held.refresh = slow  # type: ignore[method-assign]
@@ -254,7 +254,7 @@ async def test_a_token_that_serves_still_is_renewed_aside_and_nobody_waits(minut
     go_on.set()
     for thread in threading.enumerate():
         if thread.name == "unbroken: renewing a credential":
-            thread.join(10)
+            thread.join(60)
     assert secret_of(await built.endpoint()) == {"Authorization": "Bearer bearer-2"}
     assert held.renewed == 2, "once, however often it was asked for"
 
@@ -270,7 +270,7 @@ async def test_a_renewal_aside_that_fails_changes_nothing() -> None:
     assert secret_of(await built.endpoint()) == {"Authorization": "Bearer bearer-1"}
     for thread in threading.enumerate():
         if thread.name == "unbroken: renewing a credential":
-            thread.join(10)
+            thread.join(60)
     assert secret_of(await built.endpoint()) == {"Authorization": "Bearer bearer-1"}
     assert held.renewed == 1
 

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -118,6 +119,25 @@ def test_each_breach_is_named_and_what_came_before_it_is_kept(raw: bytes, error:
     assert reader.feed(frame(Opcode.TEXT, b"more")) == []
 
 
+@pytest.mark.parametrize(
+    ("head", "error"),
+    [
+        (b"\x81\x7f" + struct.pack("!Q", LIMIT + 1), PayloadTooBig),
+        (b"\x81\xff" + struct.pack("!Q", LIMIT), ProtocolError),
+        (b"\x89\x7f" + struct.pack("!Q", LIMIT), ProtocolError),
+        (b"\x82\x7e\xff\xff", None),
+        (b"\x82\x7f" + struct.pack("!Q", LIMIT), None),
+    ],
+)
+def test_a_head_is_judged_when_it_has_come_however_it_was_cut(head: bytes, error: type[Exception] | None) -> None:
+    for cut in range(1, len(head)):
+        found, reader = read_all(head, [cut])
+        assert found == []
+        assert type(reader.error) is (error or type(None)), cut
+        found, reader = read_all(head, [*range(1, len(head))])
+        assert type(reader.error) is (error or type(None))
+
+
 @pytest.mark.parametrize("parts", [[LIMIT + 1], [LIMIT, 1]])
 def test_a_message_over_the_limit_is_refused_by_its_length_alone(parts: list[int]) -> None:
     reader = FrameReader(max_message=LIMIT)
@@ -220,6 +240,24 @@ async def test_what_nobody_receives_is_left_to_the_peer_beyond_a_bound() -> None
         far.send(frame(Opcode.TEXT, b"y" * 10_000)[sent % len(message) :])
         with anyio.move_on_after(0.05):
             assert len(await client.receive()) == 10_000
+
+
+@pytest.mark.anyio
+@pytest.mark.sockets
+async def test_empty_messages_that_nobody_receives_have_a_bound_too() -> None:
+    async with fast_pair() as (client, far):
+        far.setblocking(False)
+        empty = frame(Opcode.TEXT, b"") * 10_000
+        for _ in range(500):
+            try:
+                far.send(empty)
+            except BlockingIOError:
+                break
+            await anyio.lowlevel.checkpoint()
+            await anyio.lowlevel.checkpoint()
+        else:
+            raise AssertionError("all was read, and nobody had asked for it")
+        assert await client.receive() == b""
 
 
 @pytest.mark.anyio

@@ -45,6 +45,9 @@ __all__ = ["FastSocket", "FastTransport"]
 HIGH = 256 * 1024
 """Bytes of messages that nobody has received; with more, the socket is not read until half of them are taken."""
 
+PRICE = 64
+"""Bytes that a message counts for besides its own: it takes about so many to hold one, and a peer may send empty ones."""
+
 BATCH = 64
 """Messages that `FastSocket.pump` hands over without a turn of the loop."""
 
@@ -273,7 +276,7 @@ class FastSocket(Socket):
 
     def _next(self) -> bytes:
         message = self._inbox.popleft()
-        self._held -= len(message)
+        self._held -= len(message) + PRICE
         if not self._reading and self._held < HIGH // 2 and self.ending is None:
             self._read_on()
         return message
@@ -281,7 +284,7 @@ class FastSocket(Socket):
     def _deliver(self, message: bytes) -> None:
         if self._taker is None:
             self._inbox.append(message)
-            self._held += len(message)
+            self._held += len(message) + PRICE
             self._wake()
             return
         try:

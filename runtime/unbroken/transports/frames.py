@@ -60,6 +60,7 @@ class FrameReader:
         self.error: ProtocolError | PayloadTooBig | None = None
         self._max_message = max_message
         self._rest = bytearray()
+        self._awaited = 0
         self._fragments: bytearray | None = None
         self._closed = False
 
@@ -70,9 +71,9 @@ class FrameReader:
         """
         if self._rest:
             self._rest += data
-            data = bytes(self._rest) if self._is_whole() else b""
-            if not data:
-                return []
+            if len(self._rest) < self._awaited:
+                return []  # a frame that comes in many pieces is copied once
+            data = bytes(self._rest)
             self._rest.clear()
         found: list[tuple[int, bytes]] = []
         at = 0
@@ -87,17 +88,13 @@ class FrameReader:
             self._rest += data[at:] if at else data
         return found
 
-    def _is_whole(self) -> bool:
-        """Whether the rest may hold a whole frame: a long message that comes in many pieces is copied once."""
-        rest = self._rest
-        if len(rest) >= 10 and rest[1] & 0x7F == 127:
-            size: int = _LONG.unpack_from(rest, 2)[0]
-            return len(rest) >= min(size, self._max_message) + 10
-        return True
-
     def _next(self, data: bytes, at: int) -> tuple[int, bytes, int] | None:
-        """Reads the frame at a place: its first byte, its payload, and where the next begins; None: it is not whole."""
+        """Reads the frame at a place: its first byte, its payload, and where the next begins.
+
+        None: it is not whole; how many bytes of it are awaited is kept. What has come of its head breaks no rule.
+        """
         have = len(data) - at
+        self._awaited = 2
         if have < 2:
             return None
         first = data[at]
@@ -115,17 +112,20 @@ class FrameReader:
             if not first & _FIN:
                 raise ProtocolError("fragmented control frame")
         elif size == 126:
+            self._awaited = 4
             if have < 4:
                 return None
             size = _SHORT.unpack_from(data, start)[0]
             start += 2
         elif size == 127:
+            self._awaited = 10
             if have < 10:
                 return None
             size = _LONG.unpack_from(data, start)[0]
             start += 8
         self._check_size(first, size)
         end = start + size
+        self._awaited = end - at
         return None if end > len(data) else (first, data[start:end], end)
 
     def _check_size(self, first: int, size: int) -> None:

@@ -15,6 +15,7 @@ import importlib.util
 import shlex
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks import results
+from benchmarks.arguments import INTERRUPTED, Parser, count, ended, kept, target
 from benchmarks.contenders import environments
 from benchmarks.contenders.table import ROWS, named
 from benchmarks.contenders.table import Row as Entry
@@ -40,7 +42,6 @@ ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = ("run", "compare", "report", "list")
 _COSTS = ("benchmarks.cost", "benchmarks.hot_path")
 _STARTING = 2  # processes that start at once: that takes the processor
-_INTERRUPTED = 130  # what a shell expects of a program that SIGINT ended
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,8 +50,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments; None: those of the process.
     """
-    argv = sys.argv[1:] if argv is None else list(argv)
-    command, rest = (argv[0], argv[1:]) if argv[:1] and argv[0] in COMMANDS else ("run", argv)
+    given = sys.argv[1:] if argv is None else list(argv)
+    return ended(lambda: _command(given))
+
+
+def _command(argv: Sequence[str]) -> int:
+    command, rest = (argv[0], argv[1:]) if argv and argv[0] in COMMANDS else ("run", argv)
     try:
         match command:
             case "compare":
@@ -70,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m benchmarks [run]",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -79,19 +84,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="some rows, one run, no new environments: under two minutes")
     parser.add_argument("--only", nargs="+", default=[], metavar="SCENARIO", help="only these rows")
     parser.add_argument("--contenders", nargs="+", default=[], metavar="NAME", help="only these")
-    parser.add_argument("--runs", type=int, default=2, help="of each contender in each row (default: %(default)s)")
+    parser.add_argument("--runs", type=count, default=2, help="of each contender in each row (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of everything that is random (default: %(default)s)")
-    parser.add_argument("--jobs", type=int, default=12, help="calls at a time (default: %(default)s)")
+    parser.add_argument("--jobs", type=count, default=12, help="calls at a time (default: %(default)s)")
     parser.add_argument("--no-cost", action="store_true", help="leaves out what running costs")
     parser.add_argument("--no-calls", action="store_true", help="measures only what running costs")
-    parser.add_argument("--out", type=Path, metavar="FILE.json", help="where the results are stored")
+    parser.add_argument("--out", type=target, metavar="FILE.json", help="where the results are stored")
     _pages(parser)
     return parser
 
 
 def _pages(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--report", type=Path, metavar="PAGE.html", help="writes a page that needs nothing else")
-    parser.add_argument("--markdown", type=Path, metavar="PAGE.md", help="writes the tables")
+    parser.add_argument("--report", type=target, metavar="PAGE.html", help="writes a page that needs nothing else")
+    parser.add_argument("--markdown", type=target, metavar="PAGE.md", help="writes the tables")
 
 
 def _run(argv: Sequence[str]) -> int:
@@ -114,7 +119,10 @@ def _run(argv: Sequence[str]) -> int:
             if not given.no_cost:
                 costs.extend(_costs(quick=given.quick, progress=progress))
     except KeyboardInterrupt:
-        status = _INTERRUPTED
+        status = INTERRUPTED
+    except Exception:  # because the calls that were held by then are worth keeping, whatever it was
+        traceback.print_exc()
+        status = 1
     found = Results(
         made=made,
         seconds=round(time.monotonic() - began, 1),
@@ -128,7 +136,7 @@ def _run(argv: Sequence[str]) -> int:
         costs=tuple(costs),
     )
     if given.out is not None:
-        given.out.write_bytes(results.write(found))
+        kept(given.out, results.write(found))
     _show(found, page=given.report, markdown=given.markdown)
     return status
 
@@ -219,18 +227,18 @@ def _show(found: Results, *, page: Path | None, markdown: Path | None) -> None:
     from benchmarks.report.markdown import markdown as tables
 
     if page is not None:
-        page.write_text(html(found), encoding="utf-8")
+        kept(page, html(found).encode())
     if markdown is not None:
-        markdown.write_text(tables(found), encoding="utf-8")
+        kept(markdown, tables(found).encode())
     else:
         print(tables(found))
 
 
 def _report(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks report", description="Makes pages of a stored run.")
+    parser = Parser(prog="python -m benchmarks report", description="Makes pages of a stored run.")
     parser.add_argument("file", type=Path, metavar="FILE.json")
     _pages(parser)
-    parser.add_argument("--page", type=Path, metavar="PAGE.md", help="replaces the tables between the marks of a page")
+    parser.add_argument("--page", type=target, metavar="PAGE.md", help="replaces the tables between the marks of a page")
     given = parser.parse_args(argv)
     found = _read(given.file)
     if given.page is not None:
@@ -247,9 +255,7 @@ def _compare(argv: Sequence[str]) -> int:
     from benchmarks.report.compare import compared
     from benchmarks.report.verdict import markdown, terminal
 
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks compare", description="Says what moved between two runs beyond the noise."
-    )
+    parser = Parser(prog="python -m benchmarks compare", description="Says what moved between two runs beyond the noise.")
     parser.add_argument("old", type=Path, metavar="OLD.json")
     parser.add_argument("new", type=Path, metavar="NEW.json")
     parser.add_argument("--markdown", action="store_true", help="prints Markdown")

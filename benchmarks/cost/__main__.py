@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from pathlib import Path
 
 import msgspec
 
+from benchmarks.arguments import Parser, count, counts, ended, kept, target
 from benchmarks.cost.hour import memory_over_an_hour
 from benchmarks.cost.rounds import cases, measure
 from benchmarks.results import Cost
@@ -23,7 +23,7 @@ def command(given: argparse.Namespace) -> str:
     words = ["python", "-m", "benchmarks.cost"]
     words += [f"--{name}" for name in ("quick", "ours", "plain", "hour") if getattr(given, name)]
     if given.sessions:
-        words += ["--sessions", given.sessions]
+        words += ["--sessions", ",".join(map(str, given.sessions))]
     if given.rounds != ROUNDS:
         words += ["--rounds", str(given.rounds)]
     if given.seconds != SECONDS:
@@ -53,20 +53,27 @@ def table(costs: list[Cost]) -> str:
 
 def main() -> int:
     """Measures, prints the table, and returns 1 where a goal was missed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.cost", description=__doc__)
+    return ended(_run)
+
+
+def _run() -> int:
+    parser = Parser(prog="python -m benchmarks.cost", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="some seconds only, for being alive")
-    parser.add_argument("--sessions", help="how many at a time, such as 10,100,500; default 1,8,50,150")
+    parser.add_argument("--sessions", type=counts, help="how many at a time, such as 10,100,500; default 1,8,50,150")
     parser.add_argument("--ours", action="store_true", help="only the floors and unbroken")
     parser.add_argument("--plain", action="store_true", help="without the cases with TLS, and so without google-genai")
     parser.add_argument("--hour", action="store_true", help="only the memory over an hour of faults, in virtual time")
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--rounds", type=count, default=ROUNDS)
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of audio, per round")
-    parser.add_argument("--json", type=Path, help="writes the figures there")
+    parser.add_argument("--json", type=target, help="writes the figures there")
     given = parser.parse_args()
     chosen = None
     if given.sessions or given.ours or given.plain:
-        counts = [int(count) for count in (given.sessions or "1,8,50,150").split(",")]
-        chosen = [case for case in cases(counts, all_sides=not given.ours) if not (given.plain and case.tls)]
+        chosen = [
+            case
+            for case in cases(given.sessions or [1, 8, 50, 150], all_sides=not given.ours)
+            if not (given.plain and case.tls)
+        ]
     if given.hour:
         costs = memory_over_an_hour()
     else:
@@ -80,7 +87,7 @@ def main() -> int:
     costs = [msgspec.structs.replace(cost, command=command(given)) for cost in costs]
     print(table(costs))
     if given.json:
-        given.json.write_bytes(msgspec.json.format(msgspec.json.encode(costs)))
+        kept(given.json, msgspec.json.format(msgspec.json.encode(costs)))
     return int(any(cost.met is False for cost in costs))
 
 

@@ -14,9 +14,11 @@ import platform
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 
+from benchmarks.arguments import Parser, count, ended, kept, target
 from benchmarks.livekit.contenders import CONTENDERS, load
 from benchmarks.livekit.cost import costs_of
 from benchmarks.livekit.runs import held_all
@@ -29,42 +31,62 @@ MODEL = "gemini-2.5-flash-native-audio-preview-12-2025"
 PACKAGES = ("unbroken", "livekit-agents", "livekit-plugins-google", "google-genai", "websockets")
 
 
-def main() -> None:
-    """Runs, prints, stores."""
+def main() -> int:
+    """Runs, prints, stores. Returns the exit status."""
+    return ended(_run)
+
+
+def _run() -> int:
     given = _arguments()
-    page = None if given.read is None else msgspec.json.decode(given.read.read_bytes(), type=Page)
+    page = None if given.read is None else _read(given.read)
     if page is None or given.again:
         page = _measured(given, page)
     text = markdown(page)
     if given.page is not None:
         _write_page(given.page, text)
     if given.out is not None:
-        given.out.write_bytes(msgspec.json.encode(page).replace(b'{"contender"', b'\n{"contender"') + b"\n")
+        kept(given.out, msgspec.json.encode(page).replace(b'{"contender"', b'\n{"contender"') + b"\n")
     print(text)
+    return 0
+
+
+def _read(path: Path) -> Page:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Page)
+    except OSError as error:
+        return _refuse(f"cannot read {path}: {error.strerror}")
+    except ValueError as error:
+        return _refuse(f"{path}: this is no file of results (--out writes one): {error}")
+
+
+def _refuse(because: str) -> NoReturn:
+    print(f"python -m benchmarks.livekit: {because}", file=sys.stderr)
+    sys.exit(2)
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m benchmarks.livekit", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="three rows, with a call of 13 s, and no cost: under a minute")
     parser.add_argument("--contenders", nargs="*", choices=CONTENDERS, default=CONTENDERS, help="only these")
     parser.add_argument("--scenarios", nargs="*", help="only these rows")
     parser.add_argument("--model", default=MODEL, help="the model that everybody asks for (default: %(default)s)")
-    parser.add_argument("--at-once", type=int, default=8, help="calls at once in each process (default: %(default)s)")
-    parser.add_argument("--processes", type=int, default=2, help="(default: %(default)s)")
-    parser.add_argument("--out", type=Path, help="where all figures are stored, as JSON")
+    parser.add_argument("--at-once", type=count, default=8, help="calls at once in each process (default: %(default)s)")
+    parser.add_argument("--processes", type=count, default=2, help="(default: %(default)s)")
+    parser.add_argument("--out", type=target, help="where all figures are stored, as JSON")
     parser.add_argument("--read", type=Path, help="measures nothing, and reads such a file")
     parser.add_argument("--again", action="store_true", help="with --read: holds the doubtful calls of it again")
-    parser.add_argument("--page", type=Path, help="a page whose part between the marks is replaced by the tables")
+    parser.add_argument("--page", type=target, help="a page whose part between the marks is replaced by the tables")
     parser.add_argument("--log", action="store_true", help="shows what the contenders log")
     return parser.parse_args()
 
 
 def _measured(given: argparse.Namespace, before: Page | None) -> Page:
+    known = [row.name for row in (BRIEFLY if given.quick else SCENARIOS)]
+    if unknown := [name for name in given.scenarios or () if name not in known]:
+        _refuse(f"no scenario {unknown[0]!r}; there are: {', '.join(known)}")
     chosen = [row for row in (BRIEFLY if given.quick else SCENARIOS) if not given.scenarios or row.name in given.scenarios]
-    if not chosen:
-        sys.exit(f"no such scenario; known: {', '.join(row.name for row in SCENARIOS)}")
     outcomes = held_all(
         chosen,
         given.contenders,
@@ -74,10 +96,16 @@ def _measured(given: argparse.Namespace, before: Page | None) -> Page:
         at_once=given.at_once,
         log=given.log,
     )
+    rows = {outcome.scenario for outcome in outcomes}
+    interrupted = len(rows) < len(chosen)
+    chosen = [row for row in chosen if row.name in rows]
     contenders = {name: load(name) for name in given.contenders}
     costs: list[Cost] = [] if before is None else list(before.costs)
-    if not costs and not given.quick and not given.scenarios:
-        costs = costs_of([name for name in ("google", "unbroken") if name in contenders], model=given.model, rounds=2)
+    if not costs and not given.quick and not given.scenarios and not interrupted:
+        try:
+            costs = costs_of([name for name in ("google", "unbroken") if name in contenders], model=given.model, rounds=2)
+        except KeyboardInterrupt:
+            print("\ninterrupted; without what running costs", file=sys.stderr)
     return Page(
         made=datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
         versions={"Python": platform.python_version()} | {name: version(name) for name in PACKAGES},
@@ -102,9 +130,9 @@ def _write_page(path: Path, text: str) -> None:
     before, _, rest = page.partition(MARKS[0])
     _, mark, after = rest.partition(MARKS[1])
     if not mark:
-        sys.exit(f"{path} has no marks; put {MARKS[0].strip()} and {MARKS[1].strip()} where the tables belong")
+        _refuse(f"{path} has no marks; put {MARKS[0].strip()} and {MARKS[1].strip()} where the tables belong")
     path.write_text(f"{before}{MARKS[0]}\n{text}\n\n{MARKS[1]}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

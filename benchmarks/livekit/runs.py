@@ -43,14 +43,38 @@ def held_all(
         log: shows what the contenders log.
 
     Returns:
-        The outcomes, row by row.
+        The outcomes, row by row; where it is interrupted, those of the rows that are whole.
+
+    Raises:
+        KeyboardInterrupt: it is interrupted before any row is.
     """
     runs: list[Run] = [(name, row) for row in rows for name in contenders]
     runs.sort(key=lambda run: -run[1].conversation.end)  # calls of one length go together, the long ones first
     names = {load(name).NAME: name for name in contenders}
     found = {(names[outcome.contender], outcome.scenario): outcome for outcome in known}
     runs = [run for run in runs if (run[0], run[1].name) not in found or _is_doubtful(found[run[0], run[1].name])]
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+    try:
+        _hold_all(runs, found, model=model, processes=processes, at_once=at_once, log=log)
+    except KeyboardInterrupt:
+        held_rows = [row.name for row in rows if all((name, row.name) in found for name in contenders)]
+        print(f"\ninterrupted; {len(held_rows)} rows of {len(rows)} are whole", file=sys.stderr)
+        if not held_rows:
+            raise
+        rows = [row for row in rows if row.name in held_rows]
+    return [found[name, row.name] for row in rows for name in contenders]
+
+
+def _hold_all(
+    runs: list[Run],
+    found: dict[tuple[str, str], Outcome],
+    *,
+    model: str,
+    processes: int,
+    at_once: int,
+    log: bool,
+) -> None:
+    pool = ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
+    try:
         for size in (at_once, 2):
             batches = [runs[start : start + size] for start in range(0, len(runs), size)]
             jobs = [pool.submit(_hold, batch, model, log=log) for batch in batches]
@@ -61,7 +85,8 @@ def held_all(
                         found[name, row.name] = outcome
                 print(f"{len(found)} calls", end="\r", file=sys.stderr)
             runs = [run for run in runs if _is_doubtful(found[run[0], run[1].name])][:_AGAIN]
-    return [found[name, row.name] for row in rows for name in contenders]
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _is_doubtful(outcome: Outcome) -> bool:

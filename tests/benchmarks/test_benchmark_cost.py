@@ -39,5 +39,5 @@ def test_each_target_is_held_against_the_floor_of_the_same_case() -> None:
 def test_a_figure_names_the_whole_command_that_prints_it_again() -> None:
     usual = Namespace(quick=False, ours=False, plain=False, hour=False, sessions=None, rounds=3, seconds=5.0)
     assert command(usual) == "python -m benchmarks.cost"
-    chosen = Namespace(quick=False, ours=True, plain=True, hour=False, sessions="1,50", rounds=2, seconds=4.0)
+    chosen = Namespace(quick=False, ours=True, plain=True, hour=False, sessions=[1, 50], rounds=2, seconds=4.0)
     assert command(chosen) == "python -m benchmarks.cost --ours --plain --sessions 1,50 --rounds 2 --seconds 4"

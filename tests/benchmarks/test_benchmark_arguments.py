@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmarks.arguments import ended, kept
 
 from benchmarks import __main__ as suite
-from benchmarks import arguments
-from benchmarks.arguments import ended, kept
 
 BAD: list[list[str]] = [
     ["--nonsense"],
@@ -43,7 +42,7 @@ def test_a_bad_request_is_answered_by_one_line_and_measures_nothing(
 def test_results_that_cannot_be_written_where_they_should_are_kept_elsewhere(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arguments.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     kept(tmp_path / "gone" / "results.json", b"{}")
     [instead] = tmp_path.glob("results-*.json")
     assert instead.read_bytes() == b"{}"

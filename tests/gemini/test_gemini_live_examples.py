@@ -86,7 +86,7 @@ async def test_the_chat_goes_on_in_the_same_turn_where_a_reply_was_cut(fault: st
     assert REPLY.startswith(heard)
 
 
-@pytest.mark.parametrize("fault", ["goaway:5s@live", "reset@#2", "http-503@upgrade", "1011@#3"])
+@pytest.mark.parametrize("fault", ["goaway:30s@live", "reset@#2", "http-503@upgrade", "1011@#3"])
 async def test_the_chat_has_every_turn_whole(fault: str) -> None:
     async with service_with("unbroken", faults=[fault]) as (service, connect):
         assert await chat(connect, LINES) == [REPLY] * 3

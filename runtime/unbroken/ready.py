@@ -348,6 +348,8 @@ class Ready:
         if one.over:
             dialled.released.set()
             return
+        if self._waiting is one:
+            self._waiting = None  # it is being closed from here on, and must not be taken meanwhile
         now = anyio.current_time()
         upkeep.unused(now, opened_at=set_up.at)
         if ending is not None:

@@ -197,6 +197,35 @@ async def test_it_is_set_up_anew_when_it_is_old(monkeypatch: pytest.MonkeyPatch)
         assert not seen.of(OutageBegan)
 
 
+async def test_a_failover_while_an_old_one_is_being_closed_does_not_take_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def leaves_our_close_unanswered(call: Call) -> None:
+        call.say(ready=True)
+        with anyio.move_on_after(299):
+            await call.listen()
+        await anyio.sleep(30)
+
+    async def struck_meanwhile(call: Call) -> None:
+        call.say(ready=True)
+        await call.hear(1)
+        await anyio.sleep(0.1)
+        times.append(anyio.current_time())
+        refuses(call)
+        await anyio.sleep(0.2)
+
+    times: list[float] = []
+    async with call(monkeypatch, one=[struck_meanwhile], two=[leaves_our_close_unanswered, greet]) as seen:
+        await anyio.sleep(298)
+        assert seen.hosts == ["one", "two"]
+        seen.session.send_audio(SAID)
+        await anyio.sleep(5)
+        (recovered,) = seen.of(Recovered)
+        assert (recovered.target, recovered.spare, recovered.attempts) == ("stage/two", False, 1)
+        dialled = [at for at, _ in seen.it.dials][2:]
+        assert dialled == pytest.approx(times), "nobody waited for the old one's farewell"
+        assert 300 < times[0] < 300 + Deadlines().close
+        assert bytes(seen.it.calls[2].heard) == SAID
+
+
 async def test_half_of_the_services_own_bound_is_left_to_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
     async def reports(call: Call) -> None:
         call.say(ready=True)

@@ -13,10 +13,10 @@ import msgspec
 from unbroken.abc import Policy
 from unbroken.actors.actor import Actor
 from unbroken.actors.mailbox import Mailbox, Overflow
-from unbroken.core.bounds import SLOW, WAITED, bounded, counted_as, flaw
+from unbroken.core.bounds import SLOW, WAITED, counted_as
 from unbroken.core.classify import Rule, classify
 from unbroken.core.fleet import Fleet, is_retry
-from unbroken.core.policy import DefaultPolicy
+from unbroken.core.policy import DefaultPolicy, settled
 from unbroken.core.rules import in_order
 from unbroken.decisions import Closure, Decision, FailOver, Fault, Retry, Situation
 from unbroken.messages import AskPolicy, Decided, Permit
@@ -209,26 +209,14 @@ class PolicyActor(Actor[AskPolicy]):
     def _decision(
         self, policy: Policy, fault: Fault, situation: Situation, enrolled: _Enrolled, session: str
     ) -> Decision | None:
-        """Asks the policy; None: it failed, or goes on where a bound of the session forbids it.
-
-        Such a bound is no failure of the policy, which need not know the bounds: the default one gives up in its place.
-        """
+        """Asks the policy, and counts what it took; None: the default one decides in its place (`Settled.decision`)."""
         began, had_worked = self._clocks()
-        try:
-            decision = policy.decide(fault, situation)
-            why = flaw(decision, situation)
-        except Exception as error:  # because a policy and its answers are somebody's own code, whose bug must not end a call
-            enrolled.replace(session, _REPR.repr(error))
-            return None
-        finally:
-            ended, has_worked = self._clocks()
-            enrolled.took(session, ended - began, has_worked - had_worked)
-        if why:
-            enrolled.replace(session, why)
-            return None
-        if type(policy) is DefaultPolicy:  # which knows the bounds, paces itself, and may dial at once where others may not
-            return decision
-        return bounded(decision, fault, situation)
+        decision, failure = settled(policy, fault, situation)
+        ended, has_worked = self._clocks()
+        if failure is not None:
+            enrolled.replace(session, failure if isinstance(failure, str) else _REPR.repr(failure))
+        enrolled.took(session, ended - began, has_worked - had_worked)
+        return decision
 
     def _permit(self, decision: Decision, situation: Situation, enrolled: _Enrolled) -> Permit | None:
         match decision:

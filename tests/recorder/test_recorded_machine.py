@@ -283,6 +283,18 @@ class Raises:
         raise LookupError("no idea")
 
 
+class Unreadable(Retry, frozen=True, kw_only=True):
+    def __getattribute__(self, name: str) -> object:
+        if name == "because":
+            raise LookupError("no reason")
+        return super().__getattribute__(name)
+
+
+class AnswersWithWhatFails:
+    def decide(self, fault: unbroken.Fault, situation: Situation) -> Retry:
+        return Unreadable(carry="nothing", rule="mine")
+
+
 class Restless:
     def decide(self, fault: unbroken.Fault, situation: Situation) -> Retry:
         return Retry(after=0.0, carry="handle", rule="server-resume")
@@ -295,8 +307,9 @@ def test_another_policy_may_be_asked() -> None:
     )
 
 
-def test_a_policy_that_fails_is_replaced_as_it_was_in_the_session() -> None:
-    assert replay(written(call_with_an_outage()), policy=Raises()).same
+@pytest.mark.parametrize("policy", [Raises(), AnswersWithWhatFails()], ids=["raises", "answers with what fails"])
+def test_a_policy_that_fails_is_replaced_as_it_was_in_the_session(policy: unbroken.Policy) -> None:
+    assert replay(written(call_with_an_outage()), policy=policy).same
 
 
 def test_a_policy_is_held_to_the_sessions_bounds_as_it_was_in_the_session() -> None:

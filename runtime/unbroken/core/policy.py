@@ -30,13 +30,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 from tenacity import RetryCallState, Retrying
 from tenacity.wait import wait_base, wait_exponential
 
-from unbroken.core.bounds import FIRST_WAIT, counted_as, used_up
+from unbroken.core.bounds import FIRST_WAIT, bounded, counted_as, flaw, used_up
 from unbroken.core.classify import SURE
 from unbroken.core.defaults import CEILING, DEFAULTS, RESERVE, Step
 from unbroken.core.fleet import cool_down
@@ -53,7 +53,7 @@ from unbroken.decisions import (
     TargetState,
 )
 
-__all__ = ["DefaultPolicy", "backoff"]
+__all__ = ["DefaultPolicy", "Settled", "backoff", "settled"]
 
 _LONGEST: Final = 5.0
 """Seconds: how long a target that is not usable yet is waited for."""
@@ -324,3 +324,43 @@ def _ceiling(wait: wait_base, attempt: int) -> float:
     state = RetryCallState(_CALL, None, (), {})
     state.attempt_number = attempt
     return wait(state)
+
+
+class _Decides(Protocol):
+    """What `unbroken.abc.Policy` is, which nothing in this package imports."""
+
+    def decide(self, fault: Fault, situation: Situation) -> Decision: ...
+
+
+class Settled(NamedTuple):
+    """What came of asking a policy.
+
+    Attributes:
+        decision: as it is to be performed; None: the policy failed, or goes on where a bound of the session forbids it, and
+            the default policy decides in its place.
+        failure: what the policy raised, or why its decision cannot be performed; None: it did not fail. A bound that it did
+            not know is no failure of it.
+    """
+
+    decision: Decision | None
+    failure: str | Exception | None = None
+
+
+def settled(policy: _Decides, fault: Fault, situation: Situation) -> Settled:
+    """Asks a policy, and holds its answer to what every policy is held to (`unbroken.core.bounds`).
+
+    Args:
+        policy: anybody's; whatever it raises is in the answer.
+        fault: what it is asked about.
+        situation: what it is asked in.
+    """
+    try:
+        decision = policy.decide(fault, situation)
+        why = flaw(decision, situation)
+    except Exception as error:  # because a policy and its answers are somebody's own code, whose bug must not end a call
+        return Settled(None, error)
+    if why:
+        return Settled(None, why)
+    if type(policy) is DefaultPolicy:  # which knows the bounds, paces itself, and may dial at once where others may not
+        return Settled(decision)
+    return Settled(bounded(decision, fault, situation))

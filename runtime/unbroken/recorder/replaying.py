@@ -8,13 +8,12 @@ from typing import Any, Final, cast
 import msgspec
 
 from unbroken.abc import Policy
-from unbroken.core.bounds import bounded, flaw
 from unbroken.core.classify import Rule, classify
 from unbroken.core.first import first_target
 from unbroken.core.machine import Command, IllegalInput, Input, Machine, State
-from unbroken.core.policy import DefaultPolicy
+from unbroken.core.policy import DefaultPolicy, settled
 from unbroken.core.rules import in_order
-from unbroken.decisions import Decision, Fault, Situation
+from unbroken.decisions import Decision, Fault
 from unbroken.errors import ConfigError
 from unbroken.recorder.lines import (
     FORMAT,
@@ -209,7 +208,9 @@ class _Again:
         if line.fallback:
             decision = _DEFAULT.decide(fault, line.situation)
         elif self._policy is not None:
-            decision = _settled(self._policy, fault, line.situation)
+            decision = settled(self._policy, fault, line.situation).decision
+            if decision is None:
+                decision = _DEFAULT.decide(fault, line.situation)
         else:
             self._foreign_policy += 1
         differs = _different("the fault", line.fault, fault)
@@ -238,19 +239,6 @@ def _due(line: Taken, before: State, machine: Machine | None) -> Input | None:
         return None
     excused = line.commands == (Command.PING,) and line.state is before
     return None if excused else machine.last
-
-
-def _settled(policy: Policy, fault: Fault, situation: Situation) -> Decision:
-    """Asks a policy as `unbroken.policy_actor` does: the default one decides where it fails or goes on beyond a bound."""
-    try:
-        decision = policy.decide(fault, situation)
-    except Exception:  # because a policy is somebody's own code, and the session went on without it too
-        return _DEFAULT.decide(fault, situation)
-    if flaw(decision, situation):
-        return _DEFAULT.decide(fault, situation)
-    if type(policy) is DefaultPolicy:
-        return decision
-    return bounded(decision, fault, situation) or _DEFAULT.decide(fault, situation)
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------

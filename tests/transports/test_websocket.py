@@ -146,6 +146,17 @@ async def test_a_refusal_whose_body_does_not_come_keeps_its_status(end: str) -> 
     assert anyio.current_time() == pytest.approx(0 if end == "fin" else 1)
 
 
+async def test_a_refusal_whose_body_drips_keeps_its_status() -> None:
+    async def serve(request: UpgradeRequest) -> None:
+        await request.answer_raw(b"HTTP/1.1 429 Slow Down\r\nContent-Length: 1000\r\n\r\n")
+        for _ in range(200):
+            await anyio.sleep(0.4)
+            await request.answer_raw(b"q")
+
+    assert await dial(serve) == Ending(http_status=429, reason="qq")
+    assert anyio.current_time() == pytest.approx(1), "the time is that of the whole body"
+
+
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [

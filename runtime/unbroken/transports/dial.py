@@ -173,9 +173,10 @@ class Dialler:
         await stream.send(b"".join(wire.data_to_send()))
         raw = bytearray()
         rest = b""
+        until = math.inf
         while wire.state is State.CONNECTING and wire.handshake_exc is None:
             data = b""
-            with anyio.move_on_after(BODY if _is_refusal(raw) else math.inf):
+            with anyio.CancelScope(deadline=until):
                 try:
                     data = await stream.receive(CHUNK)
                 except (anyio.EndOfStream, *BROKEN):
@@ -189,6 +190,8 @@ class Dialler:
                 # Without its first frames: a close among them would look like an upgrade that failed.
                 rest = bytes(raw.partition(END_OF_HEAD)[2])
                 data = data[: len(data) - len(rest)]
+            elif until == math.inf and _is_refusal(raw):
+                until = anyio.current_time() + BODY
             wire.receive_data(data)
         if wire.state is not State.OPEN:
             raise DialFailed(self._refusal(wire, bytes(raw))) from wire.handshake_exc

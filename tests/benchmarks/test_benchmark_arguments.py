@@ -27,7 +27,10 @@ BAD: list[list[str]] = [
 def test_a_bad_request_is_answered_by_one_line_and_measures_nothing(
     words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(suite, "_places", lambda *_, **__: pytest.fail("it begins to measure"))
+    def begins(*_: object, **__: object) -> None:
+        pytest.fail("it begins to measure")
+
+    monkeypatch.setattr(suite, "_places", begins)
     if "nobody" in words:
         monkeypatch.undo()  # who takes part is looked at there
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place])
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
@@ -108,14 +110,15 @@ def test_two_keys_are_told_of_once(capsys: pytest.CaptureFixture[str], monkeypat
 
 @pytest.mark.parametrize("named", ["voice:ROUTE", "voice:Voice.route", "voice:made"])
 def test_an_applications_own_route(capsys: pytest.CaptureFixture[str], tmp_path: Path, named: str) -> None:
-    (tmp_path / f"{named.replace(':', '_').replace('.', '_')}.py").write_text(
+    module = named.replace(":", "_").replace(".", "_")
+    (tmp_path / f"{module}_needs.py").write_text("")
+    (tmp_path / f"{module}.py").write_text(
         "import unbroken_gemini\n"
         "ROUTE = [unbroken_gemini.target('gemini-3.8-live', api_key='AIza-1'), 'gemini/gemini-3.1-flash-live-preview']\n"
         "class Voice:\n    route = ROUTE[0]\n"
-        "def made():\n    return ROUTE[0]\n"
+        f"def made():\n    import {module}_needs\n    return ROUTE[0]\n"
         "CONFIG = {'input_audio_transcription': {}}\n"
     )
-    module = named.replace(":", "_").replace(".", "_")
     words = [f"{module}:{named.partition(':')[2]}", "--config", f"{module}:CONFIG", "--offline", "--json"]
     status, out, _ = run(capsys, *words)
     report = json.loads(out)

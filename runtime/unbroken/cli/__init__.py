@@ -21,7 +21,7 @@ from unbroken import __version__, registry
 from unbroken.abc import Policy
 from unbroken.errors import ConfigError
 
-__all__ = ["Subparsers", "add_rules", "main", "policy_named"]
+__all__ = ["Subparsers", "add_rules", "look_here", "main", "policy_named"]
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[Any]"  # pyright: ignore[reportPrivateUsage]
 """What a command's `add` is given. argparse has no public name for it."""
@@ -102,8 +102,17 @@ def policy_named(name: str) -> Policy:
         ConfigError: it is not there, or it is no policy.
     """
     if ":" in name:
-        sys.path.insert(0, "")  # a console script does not look there, and `python -m` does
+        look_here()
     return registry.policy(name)
+
+
+def look_here() -> None:
+    """Has modules looked for in the working directory, too, from now on: a console script does not, and `python -m` does.
+
+    What a command has imported from there may import more of it whenever it runs.
+    """
+    if "" not in sys.path:
+        sys.path.insert(0, "")
 
 
 def _parser(argv: Sequence[str]) -> _Parser:

@@ -18,7 +18,7 @@ import msgspec
 from rich.console import Console
 
 from unbroken import registry
-from unbroken.cli import Subparsers, add_rules
+from unbroken.cli import Subparsers, add_rules, look_here
 from unbroken.config import Target
 from unbroken.doctor import Report, examine
 from unbroken.doctor.tables import report_tables
@@ -71,7 +71,11 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--simulated", action="store_true", help="on a simulated service, which needs no key")
     parser.add_argument(
-        "--fault", metavar="FAULT", action="append", default=[], help="what strikes there; see `unbroken simulate --help`"
+        "--fault",
+        metavar="FAULT",
+        action="append",
+        default=[],
+        help="what strikes there; repeatable; see `unbroken simulate --help`",
     )
     parser.set_defaults(run=_run)
 
@@ -179,7 +183,7 @@ def _imported(text: str) -> Any:
     match = _NAMED.fullmatch(text)
     assert match is not None
     module = match["module"]
-    sys.path.insert(0, "")
+    look_here()
     try:
         found: Any = reduce(getattr, match["name"].split("."), import_module(module))
     except ModuleNotFoundError as error:
@@ -190,8 +194,6 @@ def _imported(text: str) -> Any:
         ) from None
     except AttributeError:
         raise UnknownName(f"name in {module}", match["name"], _names(module)) from None
-    finally:
-        sys.path.remove("")
     return cast("Callable[[], Any]", found)() if callable(found) else found
 
 

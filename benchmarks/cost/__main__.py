@@ -63,8 +63,8 @@ def _run() -> int:
     parser.add_argument("--ours", action="store_true", help="only the floors and unbroken")
     parser.add_argument("--plain", action="store_true", help="without the cases with TLS, and so without google-genai")
     parser.add_argument("--hour", action="store_true", help="only the memory over an hour of faults, in virtual time")
-    parser.add_argument("--rounds", type=count, default=ROUNDS)
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="of audio, per round")
+    parser.add_argument("--rounds", type=count, default=ROUNDS, help="of each case (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of audio, per round (default: %(default)s)")
     parser.add_argument("--json", type=target, help="writes the figures there")
     given = parser.parse_args()
     chosen = None

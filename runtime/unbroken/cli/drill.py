@@ -48,11 +48,15 @@ def add(subparsers: Subparsers) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--audio", metavar="FILE", help="what the caller says: any WAV or FLAC (default: a shipped speech)")
-    parser.add_argument("--fault", metavar="FAULT@TIME", action="append", default=[], help="one fault of one's own schedule")
+    parser.add_argument(
+        "--fault", metavar="FAULT@TIME", action="append", default=[], help="one fault of one's own schedule; repeatable"
+    )
     parser.add_argument("--seed", metavar="N", type=int, help="a random schedule; the same seed makes the same one")
     parser.add_argument("--duration", metavar="SECONDS", type=float, help="how long the caller speaks")
     parser.add_argument("--harsh", action="store_true", help="switch on every known pitfall of the real service")
-    parser.add_argument("--model", metavar="NAME", action="append", default=[], help="a model of the route, best first")
+    parser.add_argument(
+        "--model", metavar="NAME", action="append", default=[], help="a model of the route; repeatable, best first"
+    )
     parser.add_argument("--provider", metavar="NAME", help="run on this provider's real service; needs its key")
     parser.add_argument("--json", metavar="FILE", help="write the result as JSON, too ('-': to standard output)")
     parser.set_defaults(run=run)

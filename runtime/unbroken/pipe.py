@@ -288,11 +288,11 @@ class AudioPipe(Actor[Replay]):
         self.pace.begin_link(self._profile.catch_up)
         self._wire_facts, self._ends_at = {"media_flushed": plan.replayed > 0}, math.inf
         self._up_at, self._released = now, False
-        if way.carry == "handle" and self._profile.lost_calls == "error_first":
-            for call in self.continuity.lost_calls(link.number):
-                link.send(link.connection.tool_result(ToolResult(call_id=call.call_id, name=call.name, result=_LOST_CALL)))
-        for told in self.continuity.asking.preface:
-            link.send(link.connection.context(told))
+        try:
+            self._write_preface(link, resumed=way.carry == "handle")
+        except Exception as failed:  # because a bug in a plugin's encoder must cost the link, and not the session
+            self._encoder_failed(link, failed)
+            return
         link.activate()
         if self._speech.speaking:
             self._tell("speech_began")
@@ -313,7 +313,12 @@ class AudioPipe(Actor[Replay]):
         account = self.continuity.account
         if not self.outbox.holds and (prompt := self.continuity.asking.prompt()):
             # no turn of the user's: a model that chooses not to go on is no reason to end the link
-            link.send(link.connection.text(UserText(text=prompt)))
+            try:
+                link.send(link.connection.text(UserText(text=prompt)))
+            except Exception as failed:  # because a bug in a plugin's encoder must neither reach the application nor end it
+                self._released = False
+                self._encoder_failed(link, failed)
+                return
         elif self.continuity.spoken_since(account.replay_position) and not self._speech.speaking:
             self._tell("speech_ended")
         self._post(Released(link=link.number, catch_up=now - self._up_at, account=account))
@@ -369,6 +374,14 @@ class AudioPipe(Actor[Replay]):
         journal.sent(stop, now)
         if self._profile.consumed_index:
             journal.sent_index(index, stop)
+
+    def _write_preface(self, link: Link, *, resumed: bool) -> None:
+        """Sends what the model is told before anything of the user's."""
+        if resumed and self._profile.lost_calls == "error_first":
+            for call in self.continuity.lost_calls(link.number):
+                link.send(link.connection.tool_result(ToolResult(call_id=call.call_id, name=call.name, result=_LOST_CALL)))
+        for told in self.continuity.asking.preface:
+            link.send(link.connection.context(told))
 
     def _show(self, link: Link, now: float) -> None:
         """Sends the image that waits, where it is new and the model takes any."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import anyio
+import msgspec
 import pytest
 from tests.session.stage import Call, Stage, StageConnection, StageProvider, quiet, speech, stage
+from tests.session.test_cut_replies import ASKED, cut_in_reply
 from tests.session.test_session import greet, speak, talk, until
 
 import unbroken
@@ -116,6 +118,9 @@ class _Odd(StageConnection):
     def text(self, text: UserText) -> bytes:
         raise RuntimeError("the key is AIza-secret")
 
+    def context(self, turn: unbroken.Turn) -> bytes:
+        raise RuntimeError("the key is AIza-secret")
+
 
 class _OddProvider(StageProvider):
     def connection(self) -> Connection:
@@ -135,6 +140,24 @@ async def test_a_bug_of_an_encoder_costs_one_link_and_tells_no_secret(monkeypatc
             assert "secret" not in repr(outage)
             await anyio.sleep(30)
             assert len(it.calls) == 2, "what no encoder takes is not tried again"
+
+
+@pytest.mark.parametrize(
+    "words", ["", "What time is it?"], ids=["before the turn is heard again", "behind what was replayed"]
+)
+async def test_a_bug_of_an_encoder_in_what_a_session_says_by_itself_costs_links_only(
+    words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with stage(one=[cut_in_reply(carry="handle", words=words), greet]) as it:
+        it.profile = msgspec.structs.replace(it.profile, silent_context=True)
+        monkeypatch.setattr(Stage, "provider", lambda self, target, *, config: _OddProvider(target.model, self.profile))
+        async with talk(it, monkeypatch=monkeypatch) as session:
+            await speak(session, ASKED)
+            await until(session, unbroken.OutageBegan)
+            outage = await until(session, unbroken.OutageBegan)
+            assert outage.closure.ending.cause == "crash"
+            assert "RuntimeError" in outage.closure.ending.reason
+            assert "AIza" not in repr(outage)
 
 
 class _Leaky(StageProvider):

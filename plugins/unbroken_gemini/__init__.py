@@ -1,8 +1,4 @@
-"""Gemini Live for unbroken: the Gemini API and Vertex AI. Importing this loads nothing of google-genai; a provider does.
-
-`unbroken.connect` loads it in a thread, so that other sessions go on; who opens the first one by `Runtime.open` while others
-run can have it loaded before by ``import unbroken_gemini.ahead``.
-"""
+"""Gemini Live for unbroken: the Gemini API and Vertex AI. Importing this loads nothing of google-genai; a provider does."""
 
 from __future__ import annotations
 
@@ -27,34 +23,22 @@ if TYPE_CHECKING:
 __all__ = ["live_connect", "provider", "target"]
 
 
-class _Factory:
+def provider(target: Target, *, config: Any = None) -> GeminiProvider:
     """Builds the provider of a target; the entry point ``gemini`` of the group ``unbroken.providers``.
 
-    Attributes:
-        imports: see `unbroken.abc.ProviderFactory`.
+    Args:
+        target: where to go; see `unbroken_gemini.target`.
+        config: google-genai's ``LiveConnectConfig`` or its dict for targets without their own; None: defaults.
+
+    Raises:
+        MissingExtra: google-genai is not installed.
+        UnknownName: the model is not in the catalog, and the target does not say ``known=False``.
+        ConfigError: there are no credentials, or google-genai refuses the configuration.
     """
+    _need_google_genai("the Gemini provider")
+    from unbroken_gemini.service import GeminiProvider
 
-    imports = ("unbroken_gemini.ahead",)
-
-    def __call__(self, target: Target, *, config: Any = None) -> GeminiProvider:
-        """Builds it.
-
-        Args:
-            target: where to go; see `unbroken_gemini.target`.
-            config: google-genai's ``LiveConnectConfig`` or its dict for targets without their own; None: defaults.
-
-        Raises:
-            MissingExtra: google-genai is not installed.
-            UnknownName: the model is not in the catalog, and the target does not say ``known=False``.
-            ConfigError: there are no credentials, or google-genai refuses the configuration.
-        """
-        _need_google_genai("the Gemini provider")
-        from unbroken_gemini.service import GeminiProvider
-
-        return GeminiProvider(target, config=config)
-
-
-provider = _Factory()
+    return GeminiProvider(target, config=config)
 
 
 def live_connect(

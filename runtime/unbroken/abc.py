@@ -264,11 +264,7 @@ class Provider(ABC):
 
 
 class ProviderFactory(Protocol):
-    """What an entry point of the group ``unbroken.providers`` names.
-
-    One whose packages take long to import may name these modules in an attribute ``imports``, a tuple of strings:
-    `unbroken.connect` imports them in a thread of their own, so that the event loop goes on meanwhile.
-    """
+    """What an entry point of the group ``unbroken.providers`` names."""
 
     def __call__(self, target: Target, *, config: Any) -> Provider:
         """Builds the provider of a target.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import itertools
 import logging
 import os
@@ -11,19 +10,18 @@ import random as _random
 import reprlib
 import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, cast
 
 import anyio
 import anyio.abc
-from anyio import to_thread
 
 from unbroken import registry
 from unbroken.abc import Observer, Policy, Transport
 from unbroken.actors.supervisor import Intensity, RestartsExhausted, supervise
-from unbroken.config import Route, Settings, targets_of
+from unbroken.config import Route, Settings
 from unbroken.core.classify import Rule
 from unbroken.core.fleet import Fleet
 from unbroken.core.given import turns_of
@@ -291,7 +289,6 @@ async def connect(
     it as it is. The arguments are those of `Runtime.open`; `observers` and `recordings` are those of `Runtime`.
     """
     async with Runtime(transport=transport, observers=observers, recordings=recordings) as runtime:
-        await _import_providers(route)
         yield runtime.open(
             route,
             config=config,
@@ -302,17 +299,6 @@ async def connect(
             history=history,
             summary=summary,
         )
-
-
-async def _import_providers(route: Route) -> None:
-    """Imports what the route's providers need where the event loop does not stand still for it: a vendor's package may take
-    a second, in which no session of the process would send or receive."""
-    for name in dict.fromkeys(target.provider for target in targets_of(route)):
-        factory = registry.load("unbroken.providers", name)
-        for module in getattr(factory, "imports", ()):
-            if module not in sys.modules:
-                with suppress(ImportError):  # what is missing, the provider says better
-                    await to_thread.run_sync(importlib.import_module, module, abandon_on_cancel=True)
 
 
 def _policy_crashed(crash: Exception, restarts: int) -> None:

@@ -10,9 +10,8 @@ Needs nothing of google-genai. The host that serves it, and what faults there ar
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from unbroken.testing.faults import Fault
 from unbroken.testing.service import SimulatedService, serve
@@ -80,9 +79,6 @@ async def simulated(
         ConfigError: a fault that is none, or a port that is taken.
         MissingExtra: TLS needs the package trustme.
     """
-    if memory:
-        with suppress(ImportError):  # virtual time does not wait for the thread in which a session would have it imported
-            importlib.import_module("unbroken_gemini.ahead")
     service = SimulatedGemini(models=models, behaviour=behaviour, replies=replies, keys=keys, seed=seed)
     async with serve(service, faults=faults, memory=memory, tls=tls, port=port, seed=seed) as served:
         yield served

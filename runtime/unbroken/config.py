@@ -248,7 +248,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     deadlines: Deadlines = Deadlines()
     patience: float = 60.0
     healthy_after: float = 10.0
-    attempts: int = 40
+    attempts: int = 64
     recoveries: int = 1000
     audio_max_age: float = 10.0
     catch_up: float | None = None

@@ -313,7 +313,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int = 1
     outage_age: float = 0.0
     patience_left: float = 60.0
-    attempts_left: int = 40
+    attempts_left: int = 64
     recoveries_left: int = 1000
     retries_left: int = 100
     has_handle: bool = False

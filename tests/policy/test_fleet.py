@@ -225,7 +225,7 @@ def test_an_open_breaker_is_probed_by_one_dial_at_a_time_ever_more_seldom() -> N
         fleet.give_back(probe, now=now)
         waiting = fleet.admit(A, at=0.0, now=now)
         fleet.give_back(other, now=now)
-    assert pauses == [1.0, 2.0, 4.0, 5.0, 5.0, 5.0]
+    assert pauses == [1.0, 2.0, 2.0, 2.0, 2.0, 2.0]
 
 
 def test_a_probe_that_comes_up_lets_the_others_in() -> None:

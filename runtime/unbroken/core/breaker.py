@@ -29,8 +29,9 @@ SHARE: Final = 4
 FIRST: Final = 1.0
 """Seconds that it stays open at first; each time that a probe fails they double."""
 
-LONGEST: Final = 5.0
-"""Seconds that it stays open at most: the pace of probes in a long outage."""
+LONGEST: Final = 2.0
+"""Seconds that it stays open at most: the pace of probes in a long outage, and so how late its end is noticed. One dial of a
+whole runtime in two seconds is nothing to a service, and to a caller each second of silence is one more."""
 
 PROBE: Final = 1.0
 """Seconds that a probe is given before others ask again; a dial with its setup takes about half of that."""

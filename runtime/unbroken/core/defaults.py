@@ -72,7 +72,7 @@ notices a second of silence, and what was said is too old to be answered after t
 CEILING: Final = 1.0
 """Seconds: the ceiling of the backoff. Somebody is on the line and hears nothing, so what is back is to be found within a
 second. It is no burden to a service that fails for all: the breaker of each target then lets one dial of the whole runtime
-through, after 1, 2, 4 and every 5 s."""
+through, after 1 s and then every 2 s."""
 
 RESERVE: Final = 8
 """Links that are left at which the ceiling is stretched, so that they last for the patience that is left."""

@@ -11,7 +11,7 @@ session escalates, so that no path goes on for ever; a planned end uses up no re
 * `Retry-After` and cool-downs are floors for their target. Up to 5 s are waited for; beyond that another target is taken.
   A floor beyond the session's patience that others were told of is no end of a call which was well there: it dials once.
 * A target whose breaker is open is left at once where there is another to go to, and probed where there is none: the runtime
-  dials it once after 1, 2, 4, then every 5 s, and a probe that comes up lets the others in, in turn.
+  dials it once after 1 s, then every 2 s, and a probe that comes up lets the others in, in turn.
 * Where another target is at hand, a link that took a second or longer and ended before it was live is not tried again, for
   the caller waits; one that was refused before it was live is tried once more, at once or after 50 ms. At hand is a target
   that may be dialled now and whose breaker is closed, or after such a second half-open; where the host did not answer, or

@@ -83,13 +83,13 @@ class Played(msgspec.Struct, frozen=True, kw_only=True):
     by_bounds: bool
 
 
-def play(policy: Policy, scene: Scene, *, links: int = 60) -> Played:
+def play(policy: Policy, scene: Scene, *, links: int = 80) -> Played:
     """Plays a session until it is given up, with the default `Settings` and a runtime to itself.
 
     Args:
         policy: decides.
         scene: what the session meets.
-        links: the play is over after so many.
+        links: the play is over after so many; more than `Settings.attempts`.
     """
     session = _Session(policy, scene)
     how: Literal["escalated", "finished", "patience", "going"] = "going"

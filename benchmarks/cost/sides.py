@@ -12,7 +12,7 @@ import picows
 
 import unbroken
 import unbroken_gemini
-from unbroken.abc import Connection, Endpoint, Provider, Transport
+from unbroken.abc import Connection, Endpoint, Provider, Socket, Transport
 from unbroken.events import Audio
 from unbroken.transports.fast import FastTransport
 from unbroken.transports.websocket import WebSocketTransport
@@ -95,20 +95,33 @@ class Bare(Side):
         connection: Connection = _provider().connection()
         one.send(SETUP)
         connection.receive(await one.receive())
+        self.group.start_soon(self._listen, one, connection)
+        return lambda pcm: one.send(connection.audio(pcm))
+
+    async def _listen(self, socket: Socket, connection: Connection) -> None:
+        """Is called from where a message is read: no task waits for it."""
 
         def take(message: bytes) -> bool:
             for event in connection.receive(message):
                 self.heard += type(event) is Audio
             return True
 
-        self.group.start_soon(one.pump, take)
-        return lambda pcm: one.send(connection.audio(pcm))
+        await socket.pump(take)
 
 
 class BareFast(Bare):
     """On asyncio's own."""
 
     transport = FastTransport
+
+
+class LoopFast(BareFast):
+    """The same as a loop that awaits each message, as an application would that has a socket and no session."""
+
+    async def _listen(self, socket: Socket, connection: Connection) -> None:
+        while True:
+            for event in connection.receive(await socket.receive()):
+                self.heard += type(event) is Audio
 
 
 class BareAnyStream(Bare):
@@ -180,6 +193,7 @@ class GoogleGenai(Side):
 SIDES: dict[str, type[Side]] = {
     "floor": Picows,
     "floor on the fast transport": BareFast,
+    "floor on the fast transport, awaited": LoopFast,
     "floor on the transport over any stream": BareAnyStream,
     "unbroken": Unbroken,
     "unbroken on uvloop": Unbroken,

@@ -40,7 +40,7 @@ class Outlet:
         """Why the session was given up; None: it was not."""
         self._reading = False
         self._came = Bell()
-        self._went = anyio.Event()
+        self._went: anyio.Event | None = None
 
     def __repr__(self) -> str:
         return f"<Outlet {len(self._events)} events, {self._bytes} of {self._bound} bytes{', ended' if self._ended else ''}>"
@@ -73,13 +73,19 @@ class Outlet:
             self.story = story
         self._ended = True
         self._came.ring()
-        self._went.set()
+        self._let_in()
 
     async def drained(self) -> None:
         """Waits until the queue is below its bound, or has ended."""
         while self.full and not self._ended:
-            self._went = anyio.Event()
+            if self._went is None:
+                self._went = anyio.Event()
             await self._went.wait()
+
+    def _let_in(self) -> None:
+        if self._went is not None:
+            self._went.set()
+            self._went = None
 
     async def get(self) -> Event:
         """Returns the next event.
@@ -105,7 +111,7 @@ class Outlet:
         before = self._bytes
         self._bytes = left = before - _cost(event)
         if left <= self._bound < before:
-            self._went.set()
+            self._let_in()
         return event
 
 

@@ -50,7 +50,7 @@ class Bell:
         Raises:
             RuntimeError: another task is waiting.
         """
-        if self._awaited:
+        if self.awaited:
             raise RuntimeError("two tasks wait for one bell; it wakes one")
         if self._loop is None:
             self._loop = _asyncio_loop()
@@ -68,12 +68,13 @@ class Bell:
                 self._waiter = None
 
     @property
-    def _awaited(self) -> bool:
+    def awaited(self) -> bool:
+        """Whether a task waits for it."""
         waiter = self._waiter
         return waiter is not None and (isinstance(waiter, anyio.Event) or not waiter.done())
 
     def __repr__(self) -> str:
-        return f"<Bell {'awaited' if self._awaited else 'at rest'}>"
+        return f"<Bell {'awaited' if self.awaited else 'at rest'}>"
 
 
 def _asyncio_loop() -> asyncio.AbstractEventLoop | None:

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 import anyio
 import anyio.lowlevel
 
+from unbroken.actors.bell import Bell
 from unbroken.errors import UnbrokenError
 
 __all__ = ["Mailbox", "MailboxClosed", "MailboxFull", "Overflow"]
@@ -63,7 +64,7 @@ class Mailbox(Generic[M]):
         self.overflow = overflow
         self.dropped = 0
         self._messages: deque[M] = deque()
-        self._reader: anyio.Event | None = None
+        self._bell = Bell()
         self._woken = False
         self._closed = False
         self._taken = 0
@@ -89,8 +90,7 @@ class Mailbox(Generic[M]):
                 case Overflow.FAIL:
                     raise MailboxFull(f"{self!r} overflowed with a {type(message).__name__}")
         self._messages.append(message)
-        if self._reader is not None:
-            self._reader.set()
+        self._bell.ring()
         return True
 
     async def receive(self) -> M:
@@ -128,27 +128,21 @@ class Mailbox(Generic[M]):
             RuntimeError: another task is waiting: a mailbox has one reader.
         """
         if not self._messages and not self._closed and not self._woken:
-            if self._reader is not None:
+            if self._bell.awaited:
                 raise RuntimeError(f"two tasks read {self!r}; a mailbox has one reader")
-            self._reader = anyio.Event()
-            try:
-                await self._reader.wait()
-            finally:
-                self._reader = None
+            await self._bell.wait()
             self._taken = 0
         self._woken = False
 
     def wake(self) -> None:
         """Ends the reader's present or next `wait`, message or not."""
         self._woken = True
-        if self._reader is not None:
-            self._reader.set()
+        self._bell.ring()
 
     def close(self) -> None:
         """Takes no more messages. What is in the mailbox can still be read. Closing twice is fine."""
         self._closed = True
-        if self._reader is not None:
-            self._reader.set()
+        self._bell.ring()
 
     @property
     def closed(self) -> bool:

@@ -186,6 +186,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
         most: the highest.
         floor: the floor's median in the same run; None: there is none.
         goal: what `value / floor`, or `value` where there is no floor, should not exceed; None: there is no goal.
+        rising: more is better; False: less is.
         command: prints this figure again.
     """
 
@@ -198,6 +199,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
     most: float
     floor: float | None = None
     goal: float | None = None
+    rising: bool = False
     command: str = ""
 
     @property

@@ -59,7 +59,7 @@ def main() -> int:
 def _run() -> int:
     parser = Parser(prog="python -m benchmarks.cost", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="some seconds only, for being alive")
-    parser.add_argument("--sessions", type=counts, help="how many at a time, such as 10,100,500; default 1,8,50,150")
+    parser.add_argument("--sessions", type=counts, help="how many at a time; default 1,8,50,150, and 10,100,500 over TLS")
     parser.add_argument("--ours", action="store_true", help="only the floors and unbroken")
     parser.add_argument("--plain", action="store_true", help="without the cases with TLS, and so without google-genai")
     parser.add_argument("--hour", action="store_true", help="only the memory over an hour of faults, in virtual time")

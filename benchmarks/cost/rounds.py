@@ -56,6 +56,12 @@ def cases(sessions: Iterable[int], *, all_sides: bool) -> list[Case]:
     return [Case(count, tls, secure if tls else plain) for count in sessions for tls in (False, True)]
 
 
+def _usual() -> list[Case]:
+    """Returns what the targets are about, and how it goes on to more sessions than a core carries."""
+    more = [case for case in cases((10, 100, 500), all_sides=True) if case.tls]
+    return sorted((*cases((1, 8, 50, 150), all_sides=True), *more), key=lambda case: case.sessions)
+
+
 def measure(
     quick: bool,  # noqa: FBT001 - the suite calls every part so
     *,
@@ -68,7 +74,7 @@ def measure(
 
     Args:
         quick: for being alive only; some seconds less.
-        chosen: what to measure; None: what the targets are about.
+        chosen: what to measure; None: what the targets are about, and TLS with 10, 100 and 500 sessions.
         rounds: how often, each contender in turn.
         seconds: of audio both ways, per round.
         told: is given a line before each measurement.
@@ -76,7 +82,7 @@ def measure(
     if quick:
         rounds, seconds = 1, 1.0
     if chosen is None:
-        chosen = cases((8,), all_sides=False)[:1] if quick else cases((1, 8, 50, 150), all_sides=True)
+        chosen = cases((8,), all_sides=False)[:1] if quick else _usual()
     costs: list[Cost] = []
     with _server() as place:
         for case in chosen:
@@ -146,6 +152,9 @@ def _costs(case: Case, found: dict[str, list[Found]]) -> list[Cost]:
         floor = [row.cpu for row in found.get(FLOOR, ())] if side != FLOOR else []
         goal = CPU_GOAL if ours and floor else None
         costs.append(_cost("CPU per session-second", case.name, side, "ms", [row.cpu for row in rows], floor, goal))
+        floor = [row.carried for row in found.get(FLOOR, ())] if side != FLOOR else []
+        carried = _cost("sessions per core", case.name, side, "sessions", [row.carried for row in rows], floor, None)
+        costs.append(msgspec.structs.replace(carried, rising=True))
         late = case.sessions >= LAG_AT and ours
         for word, at in (("p50", 0), ("p99", 1), ("max", 2)):
             values = [row.lag[at] for row in rows]

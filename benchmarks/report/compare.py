@@ -233,5 +233,5 @@ def _costs(old: Sequence[Cost], new: Sequence[Cost]) -> Iterator[Move]:
             old=f"{figure(older)} {unit}",
             new=f"{figure(value)} {unit}{goal}",
             n=f"{ranges[0]} and {ranges[1]}",
-            better=None if cost.contender == "floor" else value < older,
+            better=None if cost.contender == "floor" else (value > older) == cost.rising,
         )

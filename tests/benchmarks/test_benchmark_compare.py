@@ -27,6 +27,7 @@ COSTS = (
     Cost(group="CPU", name="8 sessions", contender="floor", unit="ms", value=2.0, least=1.9, most=2.1),
     Cost(group="CPU", name="8 sessions", contender="ours", unit="ms", value=2.8, least=2.7, most=2.9, floor=2.0, goal=1.5),
     Cost(group="memory", name="idle", contender="ours", unit="KiB", value=50, least=49, most=51),
+    Cost(group="per core", name="8 sessions", contender="ours", unit="", value=200, least=190, most=210, rising=True),
 )
 
 
@@ -155,6 +156,8 @@ def cost(place: int, **given: float) -> Results:
         (cost(2, value=51.5, least=51.4, most=51.6), []),  # apart, and by 3 %
         (cost(2, value=99, least=98, most=100), ["worse: ours, memory: idle, cost"]),
         (cost(0, value=4.0, least=3.9, most=4.1), ["changed: floor, CPU: 8 sessions, cost"]),
+        (cost(3, value=300, least=290, most=310), ["better: ours, per core: 8 sessions, cost"]),
+        (cost(3, value=100, least=90, most=110), ["worse: ours, per core: 8 sessions, cost"]),
     ],
 )
 def test_a_cost_moved_where_its_ranges_are_apart(new: Results, verdicts: list[str]) -> None:

@@ -155,6 +155,8 @@ def _steps(row: Default) -> str:
 
 def _step(step: Step) -> str:
     bounds: list[str] = []
+    if step.rules:
+        bounds.append(f"by the rule {' or '.join(f'`{rule}`' for rule in step.rules)}")
     if step.useful:
         bounds.append("something useful had come")
     if step.unsure:

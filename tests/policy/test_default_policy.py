@@ -308,6 +308,28 @@ def test_a_target_that_refuses_twice_before_it_is_live_is_left_where_another_is_
     assert alone == ["server-resume", "server-resume", "server-hold"]
 
 
+@pytest.mark.parametrize(
+    ("rule", "host", "decided"),
+    [
+        ("refused", "b", ["network-refused-once-more", "network-refused-elsewhere"]),
+        ("refused", "a", ["network-resume", "network-resume"]),  # nothing listens there for the other target, either
+        ("dns", "b", ["network-resume", "network-resume"]),  # this machine's own network may be down
+    ],
+)
+def test_a_host_that_refuses_twice_is_left_for_another_one(rule: str, host: str, decided: list[str]) -> None:
+    refused = fault("network", rule=rule)
+    found = []
+    for times in (1, 2):
+        here = target(0, tried=times, endpoint="a")
+        known = {"phase": "dial", "unlived": times, "useful": False}
+        found.append(DECIDE(refused, situation(here, target(1, endpoint=host), **known)))
+    assert [decision.rule for decision in found] == decided
+    if decided[0] == "network-refused-once-more":
+        assert isinstance(found[0], Retry)
+        assert (found[0].after, found[0].carry) == (0.0, "handle")
+        assert short(found[1]) == "failover 1 history"
+
+
 def test_a_refusal_after_a_link_that_had_been_live_is_answered_by_one_more_try_soon() -> None:
     here = target(0, tried=2)
     once_more = DECIDE(fault("server"), situation(here, target(1), phase="upgrade", unlived=1, useful=False))

@@ -33,6 +33,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
             target is at hand: one that may be dialled now, with its breaker closed (or half-open, where `slower_than` is
             given) and with room for the whole history; 0: always.
         slower_than: only where the link that ended had lived for longer, in seconds.
+        rules: only where one of these rules found the fault, by their ids; empty: any.
         unsure: only where the rule that found the fault is not sure of it (`unbroken.core.classify.SURE`).
         pace: "backoff" is at once and then full jitter; "soon" is at once and then after 50 ms; "handle" leaves the service
             time to let go of the old socket.
@@ -47,6 +48,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     unconfirmed: bool = False
     unlived_from: int = 0
     slower_than: float = 0.0
+    rules: tuple[str, ...] = ()
     unsure: bool = False
     pace: Literal["backoff", "soon", "handle"] = "backoff"
 
@@ -138,6 +140,23 @@ DEFAULTS: Final[Mapping[FaultKind, Default]] = {
                 unlived_from=1,
                 slower_than=SLOW_START,
                 because=_WAITED + _ELSEWHERE,
+            ),
+            Step(
+                id="network-refused-elsewhere",
+                act="fail over",
+                rules=("refused",),
+                unlived_from=2,
+                because="The host is there and refuses again, and another target is at hand" + _ELSEWHERE,
+            ),
+            Step(
+                id="network-refused-once-more",
+                act="resume",
+                rules=("refused",),
+                unlived_from=1,
+                failures_below=3,
+                pace="soon",
+                because="A service that restarts refuses for a moment, and if it does not pass, another target is at hand"
+                + _AGAIN,
             ),
             Step(id="network-resume", act="resume", failures_below=8, because="Broken paths heal" + _AGAIN),
             Step(id="network-resume-again", act="resume", useful=True, because="The path had healed before" + _AGAIN),

@@ -154,6 +154,7 @@ class _Asked(msgspec.Struct, frozen=True):
             or (step.handle_below and situation.handle_failures >= step.handle_below)
             or (step.unlived_from and not (situation.unlived >= step.unlived_from and self._at_hand()))
             or situation.age < step.slower_than
+            or (step.rules and self.fault.rule not in step.rules)
             or (step.useful and not situation.useful)
             or (step.unconfirmed and not situation.previous_unconfirmed)
             or (step.unsure and self.fault.confidence >= SURE)

@@ -312,8 +312,10 @@ def test_a_target_that_refuses_twice_before_it_is_live_is_left_where_another_is_
     ("rule", "host", "decided"),
     [
         ("refused", "b", ["network-refused-once-more", "network-refused-elsewhere"]),
+        ("reset", "b", ["network-refused-once-more", "network-refused-elsewhere"]),
         ("refused", "a", ["network-resume", "network-resume"]),  # nothing listens there for the other target, either
         ("dns", "b", ["network-resume", "network-resume"]),  # this machine's own network may be down
+        ("unreachable", "b", ["network-resume", "network-resume"]),
     ],
 )
 def test_a_host_that_refuses_twice_is_left_for_another_one(rule: str, host: str, decided: list[str]) -> None:

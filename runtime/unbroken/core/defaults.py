@@ -76,6 +76,10 @@ CEILING: Final = 1.0
 second. It is no burden to a service that fails for all: the breaker of each target then lets one dial of the whole runtime
 through, after 1 s and then every 2 s."""
 
+REFUSALS: Final = ("refused", "reset", "eof", "tls")
+"""Rules by which a path is seen to be broken by the far end, before the link is live: where this side's own network is down,
+names are not found, nothing is reachable, or nothing comes back."""
+
 RESERVE: Final = 8
 """Links that are left at which the ceiling is stretched, so that they last for the patience that is left."""
 
@@ -144,18 +148,18 @@ DEFAULTS: Final[Mapping[FaultKind, Default]] = {
             Step(
                 id="network-refused-elsewhere",
                 act="fail over",
-                rules=("refused",),
+                rules=REFUSALS,
                 unlived_from=2,
-                because="The host is there and refuses again, and another target is at hand" + _ELSEWHERE,
+                because="The host is there and lets nobody in again, and another target is at hand" + _ELSEWHERE,
             ),
             Step(
                 id="network-refused-once-more",
                 act="resume",
-                rules=("refused",),
+                rules=REFUSALS,
                 unlived_from=1,
                 failures_below=3,
                 pace="soon",
-                because="A service that restarts refuses for a moment, and if it does not pass, another target is at hand"
+                because="A host that restarts lets nobody in for a moment; if that does not pass, another target is at hand"
                 + _AGAIN,
             ),
             Step(id="network-resume", act="resume", failures_below=8, because="Broken paths heal" + _AGAIN),
